@@ -1,0 +1,66 @@
+# The environment lives in .venv: made when missing, installed again when a requirements file changed.
+
+PORT ?= 8501
+PYTHON ?=
+ARGS ?=
+
+BIN := .venv/bin/python
+# A stamp's name is a checksum of what was installed and where: a touched file installs nothing, a moved checkout does.
+stamp = .venv/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
+RUN := $(call stamp,run,requirements.txt)
+DEV := $(call stamp,dev,requirements.txt requirements-dev.txt)
+
+NEEDS_PYTHON := Dropscope needs Python 3.11 or newer
+NO_PYTHON := $(NEEDS_PYTHON), and none was found: install one, or name it with PYTHON=/path/to/python3.
+OLD_VENV := $(NEEDS_PYTHON), and .venv was made with an older one: remove .venv and run make again.
+NO_VENV := This Python has no venv module: install it (on Debian and Ubuntu: apt install python3-venv) and run make again.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all lint clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+run: $(RUN) ## open the dashboard on 127.0.0.1, port PORT (8501)
+	$(BIN) -m streamlit run app/streamlit_app.py --server.port $(PORT)
+
+test: $(DEV) ## run the tests, without those that take minutes (ARGS="-k data" for some)
+	$(BIN) -m pytest -m "not slow" $(ARGS)
+
+test-all: $(DEV) ## run every test
+	$(BIN) -m pytest $(ARGS)
+
+lint: $(DEV) ## ruff, and mypy on core and models
+	$(BIN) -m ruff check .
+	$(BIN) -m mypy
+
+clean: ## remove .venv and the tools' caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN):
+	@found=; for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python); do \
+	    if "$$python" -c '$(NEW_ENOUGH)' 2>/dev/null; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "$(NO_PYTHON)" >&2; exit 1; fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then echo "$(NO_VENV)" >&2; exit 1; fi; \
+	echo "Making .venv with $$found"; \
+	"$$found" -m venv --clear .venv
+
+# Old stamps go first, so that an install that fails or is interrupted leaves none.
+define install
+@$(BIN) -c '$(NEW_ENOUGH)' || { echo "$(OLD_VENV)" >&2; exit 1; }
+@rm -f .venv/.run-* .venv/.dev-*
+@$(BIN) -m pip --version >/dev/null 2>&1 || $(BIN) -m ensurepip --upgrade
+$(BIN) -m pip install --disable-pip-version-check -r $(1)
+@touch $(RUN)
+endef
+
+$(RUN): | $(BIN)
+	@echo "Installing what Dropscope needs into .venv: about 6 GB, once."
+	$(call install,requirements.txt)
+
+$(DEV): | $(BIN)
+	@echo "Installing what Dropscope and its tests need into .venv: about 6 GB, once."
+	$(call install,requirements-dev.txt)
+	@touch $(DEV)
