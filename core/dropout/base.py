@@ -1,0 +1,194 @@
+"""What every dropout technique shares: a checked p, knobs that describe the options, and one way to add noise.
+
+A technique splits its training forward in two: :meth:`Dropout.draw` takes the random numbers, :meth:`Dropout.perturb`
+is a pure function of input, random numbers and p. Reusing one draw at several p gives coupled masks, and they are the
+layer's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+Noise = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One option of a technique: its constructor keyword, default, allowed values and a sentence of help.
+
+    ``choices`` lists the allowed words; otherwise a bool default is a switch, and numbers lie in [``low``, ``high``].
+    ``optional`` allows None. ``attribute`` names the attribute where it differs from the keyword.
+    """
+
+    name: str
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    integer: bool = False
+    optional: bool = False
+    attribute: str = ""
+
+    @property
+    def field(self) -> str:
+        """The attribute of the layer that holds the value."""
+        return self.attribute or self.name
+
+    def check(self, value: Any) -> None:
+        """Raise ValueError, with the value and what is allowed, unless ``value`` fits."""
+        if (value is None and self.optional) or isinstance(value, Tensor):
+            return
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{self.name} must be one of {', '.join(map(repr, self.choices))}, got {value!r}")
+        elif isinstance(self.default, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{self.name} must be True or False, got {value!r}")
+        elif not self._fits(value):
+            kind = "a whole number" if self.integer else "a number"
+            raise ValueError(f"{self.name} must be {kind}{self._range()}, got {value!r}")
+
+    def _fits(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(number := float(value)):
+            return False
+        if self.integer and not number.is_integer():
+            return False
+        return (self.low is None or number >= self.low) and (self.high is None or number <= self.high)
+
+    def _range(self) -> str:
+        if self.low is not None and self.high is not None:
+            return f" from {self.low:g} to {self.high:g}"
+        return f" of at least {self.low:g}" if self.low is not None else ""
+
+
+def probability(p: Any, owner: str) -> float:
+    """``p`` as a float in [0, 1]; ValueError names ``owner`` and the value otherwise."""
+    if isinstance(p, Tensor) and p.numel() == 1:
+        p = p.item()
+    if not isinstance(p, Real) or not 0.0 <= float(p) <= 1.0:
+        raise ValueError(f"{owner}: p is the probability of dropping and must lie in [0, 1], got {p!r}")
+    return float(p)
+
+
+class Dropout(_DropoutNd):
+    """Base of all techniques; a subclass of torch's own dropout base, so that libraries find it.
+
+    A subclass with a ``name`` enters :data:`TECHNIQUES` and brings what the app shows of it.
+
+    Args:
+        p: probability of dropping, 0 ≤ p ≤ 1, checked here and at every assignment.
+        inplace: accepted for compatibility with :class:`torch.nn.Dropout`; the input is never overwritten.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    mechanism: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    knobs: ClassVar[tuple[Knob, ...]] = ()
+    wraps_layer: ClassVar[bool] = False
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__(probability(p, type(self).__name__), inplace)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            TECHNIQUES[cls.name] = cls
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "p":
+            value = probability(value, type(self).__name__)
+        else:
+            for knob in self.knobs:
+                if knob.field == name:
+                    knob.check(value)
+        super().__setattr__(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, *units), or (N,) for one example, to the same shape: noisy in training, :meth:`expect` in eval."""
+        if not self.training:
+            return self.expect(x)
+        if self.p == 0.0 or x.numel() == 0:
+            return x
+        return self.perturb(x, self.draw(x))
+
+    def draw(self, x: Tensor) -> Noise:
+        """The random numbers of one training forward on ``x``, from torch's global generator."""
+        raise TypeError(f"{type(self).__name__} does not say what it draws")
+
+    def perturb(self, x: Tensor, noise: Noise) -> Tensor:
+        """The training output for ``x`` under these random numbers at the present p: deterministic."""
+        raise TypeError(f"{type(self).__name__} does not say how it perturbs")
+
+    def expect(self, x: Tensor) -> Tensor:
+        """The evaluation output."""
+        return x
+
+    def noise_parameters(self) -> Iterator[nn.Parameter]:
+        """Learned parameters of the noise: to be trained without weight decay."""
+        return iter(())
+
+    @classmethod
+    def place(
+        cls, layer: nn.Module, activation: nn.Module, after: Sequence[nn.Module], p: float, **knobs: Any
+    ) -> nn.Module:
+        """A network block with this technique in it; here: layer, activation, ``after``, and the noise at the end."""
+        return block(layer, activation, after, cls(p, **knobs))
+
+    def extra_repr(self) -> str:
+        parts = [f"p={self.p:g}"]
+        for knob in self.knobs:
+            value = getattr(self, knob.field, knob.default)
+            if isinstance(value, Tensor) or value != knob.default:
+                parts.append(f"{knob.name}={value.item():.4g}" if isinstance(value, Tensor) else f"{knob.name}={value}")
+        return ", ".join(parts)
+
+
+TECHNIQUES: dict[str, type[Dropout]] = {}
+
+
+def block(
+    layer: nn.Module, activation: nn.Module | None, after: Sequence[nn.Module], dropout: nn.Module | None
+) -> nn.Module:
+    """Layer, activation, what follows, noise, in this order; the names are the same for every technique."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict(layer=layer)
+    if activation is not None:
+        parts["activation"] = activation
+    if after:
+        parts["after"] = nn.Sequential(*after)
+    if dropout is not None:
+        parts["dropout"] = dropout
+    return nn.Sequential(parts)
+
+
+def uniforms(shape: Sequence[int], x: Tensor) -> Tensor:
+    """U[0, 1) in float32 on the device of ``x``, whatever its dtype or the autocast."""
+    return torch.rand(*shape, dtype=torch.float32, device=x.device)
+
+
+def normals(shape: Sequence[int], x: Tensor) -> Tensor:
+    """N(0, 1) in float32 on the device of ``x``, whatever its dtype or the autocast."""
+    return torch.randn(*shape, dtype=torch.float32, device=x.device)
+
+
+def gaussian_variance(p: float) -> float:
+    """α = p / (1 - p), the variance of inverted dropout's factor m / (1 - p); infinite at p = 1."""
+    return p / (1.0 - p) if p < 1.0 else math.inf
+
+
+def scale_by(x: Tensor, factor: Tensor) -> Tensor:
+    """``x`` times ``factor``, in the dtype of ``x``."""
+    return x * factor.to(x.dtype)

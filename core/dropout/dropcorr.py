@@ -1,0 +1,125 @@
+"""Gavier, section 3.3, Algorithm 3: units that are active together fall together, by a sample of their covariance.
+
+s = X_cᵀz with z ~ N(0, I_B) has covariance exactly S = X_cᵀX_c, so no N×N matrix is built or factorised.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .base import Knob, Noise, normals
+from .ranked import CLAMP, COUNT, Ranked, rescale_knob, rows, uniforms_like_rows
+
+
+def centre(flat: Tensor) -> Tensor:
+    """X_c of activations (R, N), non-finite ones as 0. Exactly 0 in a constant column, because X - X[0] already is."""
+    flat = torch.where(flat.isfinite(), flat, 0.0)
+    d = flat - flat[:1]
+    return d - d.mean(0)
+
+
+def break_ties(score: Tensor, u: Tensor) -> Tensor:
+    """Order equal scores by ``u`` ~ U[0, 1) and leave the order of different ones.
+
+    The float64 result moves each float32 score by less than half of its last digit.
+    """
+    if score.device.type == "mps":  # no float64 there: neighbours in the last digit may swap
+        return score + u * (score.abs() * 2.0**-23 + 1e-30)
+    score = score.double()
+    return torch.addcmul(score, score.abs().mul_(2.0**-25).add_(1e-300), u.double())
+
+
+class DropCorr(Ranked):
+    """Correlated dropout: the k units with the largest s_j fall, s ~ N(0, S) drawn anew for each example; x in eval.
+
+    S = Σ (x - x̄)(x - x̄)ᵀ over the batch, or over the reference where one is kept. One example alone, or dead units,
+    carry no covariance: among those the choice is uniform.
+
+    Args:
+        p, count, rescale ("none", "uniform", "mass"), clamp: as in :class:`Ranked`; active here means x ≠ 0.
+        refresh_every: training forwards for which a covariance is kept (Gavier, section 5); 1 takes each batch's own.
+    """
+
+    name = "dropcorr"
+    title = "DropCorr"
+    paper = "Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3.3"
+    mechanism = "Units that are active together fall together: the k largest of a sample with their covariance."
+    formula = r"y = x \circ m, \quad s \sim \mathcal{N}(0, S), \; S = \sum_b (x_b - \bar x)(x_b - \bar x)^\top"
+    knobs = (
+        COUNT,
+        rescale_knob("none", "uniform", "mass"),
+        CLAMP,
+        Knob("refresh_every", 1, "Training steps between two covariance estimates.", low=1, step=1, integer=True),
+    )
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        inplace: bool = False,
+        *,
+        count: str = "layer",
+        rescale: str = "none",
+        clamp: float = 10.0,
+        refresh_every: int = 1,
+    ) -> None:
+        super().__init__(p, inplace, count=count, rescale=rescale, clamp=clamp)
+        self.refresh_every = refresh_every
+        self.register_buffer("reference", None, persistent=False)
+        self.register_buffer("age", torch.zeros((), dtype=torch.long), persistent=False)
+        self.register_buffer("pinned", torch.zeros((), dtype=torch.bool), persistent=False)
+
+    reference: Tensor | None
+    age: Tensor
+    pinned: Tensor
+
+    def set_reference(self, x: Tensor | None) -> None:
+        """Take the covariance of activations ``x`` (R, *units) from now on; None goes back to the batches' own."""
+        self.reference = None if x is None else centre(rows(x))
+        self.pinned.fill_(x is not None)
+        self.age.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, *units), or (N,) for one example."""
+        if self.training and x.numel() > 0 and (self.refresh_every > 1 or self.reference is not None):
+            self._refresh(rows(x))
+        return super().forward(x)
+
+    def _refresh(self, flat: Tensor) -> None:
+        """Keep this batch's X_c if the kept one is due; without a branch on a tensor."""
+        size = flat.shape[0]
+        if self.reference is None:
+            self.reference = flat.new_zeros(flat.shape)
+        elif self.reference.shape[0] < size:
+            self.reference = F.pad(self.reference, (0, 0, 0, size - self.reference.shape[0]))
+        due = ~self.pinned & ((self.age == 0) | (self.age >= self.refresh_every))
+        # Rows of zeros add nothing to X_cᵀX_c, so a smaller batch fits a larger store.
+        fresh = F.pad(centre(flat), (0, 0, 0, self.reference.shape[0] - size))
+        self.reference.copy_(torch.where(due, fresh, self.reference))
+        self.age.copy_(torch.where(due, 1, self.age + 1))
+
+    def competes(self, flat: Tensor) -> Tensor:
+        """Finite units; with ``count="active"`` those that are not 0."""
+        finite = flat.abs() < torch.inf
+        return finite & (flat != 0) if self.count == "active" else finite
+
+    def covariance_root(self, flat: Tensor) -> Tensor:
+        """X_c (R, N), whose product X_cᵀX_c is the S in use for the batch ``flat``."""
+        return centre(flat) if self.reference is None else self.reference
+
+    def draw(self, x: Tensor) -> Noise:
+        """z (B, R), one row an example, and u (B, N) to break ties."""
+        u = uniforms_like_rows(x)
+        size = u.shape[0] if self.reference is None else self.reference.shape[0]
+        return normals((u.shape[0], size), x), u
+
+    def score(self, flat: Tensor, noise: Noise) -> Tensor:
+        z, u = noise
+        with torch.autocast(flat.device.type, enabled=False):
+            s = z.to(flat.dtype) @ self.covariance_root(flat)  # (B, N)
+        # The largest s falls first; activations near float32's end may overflow the product.
+        return torch.where(self.competes(flat), break_ties(-s.nan_to_num(0.0), u), torch.inf)
+
+    def _active_count(self, flat: Tensor) -> Tensor:
+        return ((flat != 0) & (flat.abs() < torch.inf)).sum(1, keepdim=True)

@@ -1,0 +1,190 @@
+"""Drop the k units with the smallest score: the one rule of DropAct, DropInv and DropCorr, which differ in the score.
+
+Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3. Scores are (B, N) in float32 or float64,
++∞ where a unit may not fall. Every shape depends on p and the shape of the input alone, so that torch.compile, CUDA
+graphs and vmap can follow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .base import Dropout, Knob, Noise
+
+COUNT = Knob(
+    "count", "layer", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
+)
+CLAMP = Knob("clamp", 10.0, "Largest factor that mass or unbiased scaling may apply.", low=1.0)
+
+
+def rescale_knob(*choices: str) -> Knob:
+    return Knob("rescale", "none", "How survivors are scaled to make up for what fell.", choices)
+
+
+class Fallen(NamedTuple):
+    """What a selection dropped: ``mask`` (B, N), True where a unit fell; ``threshold`` (B, 1), its largest score."""
+
+    mask: Tensor
+    threshold: Tensor
+
+
+def how_many(p: float, n: int) -> int:
+    """k = ⌊p·n + 1e-9⌋: the tolerance makes 0.29 of 100 units 29."""
+    return math.floor(p * n + 1e-9)
+
+
+def how_many_of(p: float, active: Tensor) -> Tensor:
+    """⌊p·n + 1e-9⌋ for each count in ``active``, an integer tensor."""
+    if active.device.type == "mps":  # no float64 there; 1e-4 is what float32 leaves certain
+        return (p * active.float() + 1e-4).floor().long()
+    return (p * active.double() + 1e-9).floor().long()
+
+
+def drop_smallest(score: Tensor, k: int, k_row: Tensor | None = None) -> Fallen:
+    """The k smallest finite scores of each row fall, or the first ``k_row`` (B, 1) ≤ k of them.
+
+    Scores of +∞ never fall, so a row with fewer than k finite ones loses just those.
+    """
+    value, index = score.topk(k, dim=1, largest=False, sorted=k_row is not None)  # (B, k)
+    falls = value < torch.inf
+    if k_row is not None:
+        falls = falls & (torch.arange(k, device=score.device) < k_row)
+    mask = torch.zeros_like(score, dtype=torch.bool).scatter(1, index, falls)
+    return Fallen(mask, value.masked_fill(~falls, -torch.inf).amax(1, keepdim=True))
+
+
+def uniform_factor(fallen: Tensor, n: int | Tensor) -> Tensor:
+    """n / (n - k'), k' the number that fell; 1 where nothing is left. (B, 1)"""
+    left = n - fallen.sum(1, keepdim=True)
+    return torch.where(left > 0, n / left.clamp(min=1), 1.0)
+
+
+def mass_factor(x: Tensor, fallen: Tensor) -> Tensor:
+    """Σ|x| / Σ|x∘m|, the factor that restores a row's mass; 1 where nothing is left. (B, 1)"""
+    size = torch.where(x.isfinite(), x.abs(), 0.0)
+    left = size.masked_fill(fallen, 0).sum(1, keepdim=True)
+    return torch.where(left > 0, size.sum(1, keepdim=True) / torch.where(left > 0, left, 1.0), 1.0)
+
+
+def log_exponentials(u: Tensor) -> Tensor:
+    """ln E of E ~ Exp(1), from U[0, 1)."""
+    return (1.0 - u).log_().neg_().log_()
+
+
+class Ranked(Dropout):
+    """Base of the techniques that drop the k units with the smallest score; x: (B, *units), a 1-D x is one example.
+
+    Args:
+        p: share of units that fall.
+        count: "layer": k = ⌊p·N⌋ of all N units, of which only those that compete can fall; "active": k = ⌊p·#active⌋.
+        rescale: "none" as in the paper; "uniform": n/(n-k') with n = N or #active; "mass": Σ|x|/Σ|x∘m|; "unbiased"
+            (DropAct, DropInv) undoes each survivor's own chance to fall. Factors are detached.
+        clamp: upper bound on the factors of "mass" and "unbiased"; :attr:`clamped` is the share it cut in the last
+            training forward.
+
+    ``check_finite = True``, on a layer or a class, raises ValueError on non-finite input instead of letting it through.
+    """
+
+    check_finite: bool = False
+    clamped: Tensor
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        inplace: bool = False,
+        *,
+        count: str = "layer",
+        rescale: str = "none",
+        clamp: float = 10.0,
+    ) -> None:
+        super().__init__(p, inplace)
+        self.count, self.rescale, self.clamp = count, rescale, clamp
+        self.register_buffer("clamped", torch.zeros(()), persistent=False)
+
+    def competes(self, flat: Tensor) -> Tensor:
+        """The units of ``flat`` (B, N) that are active: finite, and not at rest."""
+        return (flat > 0) & (flat < torch.inf)
+
+    def score(self, flat: Tensor, noise: Noise) -> Tensor:
+        """(B, N) scores of ``flat`` (B, N): small falls first, +∞ never."""
+        raise TypeError(f"{type(self).__name__} does not say how it scores")
+
+    def fallen(self, x: Tensor, noise: Noise) -> Tensor:
+        """The units of ``x`` that fall under these random numbers at the present p: bool, the shape of ``x``."""
+        return self._select(rows(x), noise).mask.reshape(x.shape)
+
+    def perturb(self, x: Tensor, noise: Noise) -> Tensor:
+        flat = rows(x)
+        if self.check_finite and not flat.isfinite().all():
+            raise ValueError(f"{type(self).__name__} got non-finite activations; look for the layer that made them")
+        if how_many(self.p, flat.shape[1]) == 0:
+            return x
+        chosen = self._select(flat, noise)
+        y = x.masked_fill(chosen.mask.reshape(x.shape), 0)
+        if self.rescale == "none":
+            return y
+        factor = self._factor(flat, chosen).to(x.dtype).expand_as(flat)
+        return y * factor.reshape(x.shape)
+
+    def _select(self, flat: Tensor, noise: Noise) -> Fallen:
+        k = how_many(self.p, flat.shape[1])
+        k_row = how_many_of(self.p, self._active_count(flat)) if self.count == "active" else None
+        return drop_smallest(self.score(flat, noise), k, k_row)
+
+    def _active_count(self, flat: Tensor) -> Tensor:
+        return self.competes(flat).sum(1, keepdim=True)
+
+    def _factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
+        """(B, 1), or (B, N) where survivors differ."""
+        if self.rescale == "uniform":
+            n = self._active_count(flat) if self.count == "active" else flat.shape[1]
+            return uniform_factor(chosen.mask, n)
+        factor = mass_factor(flat, chosen.mask) if self.rescale == "mass" else self.unbiased_factor(flat, chosen)
+        self._report(factor, chosen.mask)
+        return factor.clamp(max=self.clamp)
+
+    def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
+        """1 over each survivor's chance to survive, given the threshold."""
+        raise TypeError(f"{type(self).__name__} does not know a unit's chance to survive")
+
+    def _report(self, factor: Tensor, fallen: Tensor) -> None:
+        cut = (factor > self.clamp).expand_as(fallen) & ~fallen
+        self.clamped.copy_(cut.float().sum() / (~fallen).sum().clamp(min=1))
+
+
+class Race(Ranked):
+    """The races: unit i draws E_i ~ Exp(1) and the k smallest E_i / w_i fall, which is k draws without replacement ∝ w.
+
+    Keys are ln E - ln w, so that neither 1/x nor a product can overflow.
+    """
+
+    knobs = (COUNT, rescale_knob("none", "uniform", "mass", "unbiased"), CLAMP)
+    power: ClassVar[int]
+
+    def draw(self, x: Tensor) -> Noise:
+        return (uniforms_like_rows(x),)
+
+    def score(self, flat: Tensor, noise: Noise) -> Tensor:
+        key = log_exponentials(noise[0])
+        key = key.sub_(flat.log()) if self.power > 0 else key.add_(flat.log())
+        return torch.where(self.competes(flat), key, torch.inf)
+
+    def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
+        """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""
+        weight = flat if self.power > 0 else flat.reciprocal().clamp(max=torch.finfo(flat.dtype).max)
+        return torch.where(self.competes(flat), (weight * chosen.threshold.exp()).exp(), 1.0)
+
+
+def rows(x: Tensor) -> Tensor:
+    """x (B, *units), or (N,), as detached (B, N) in float32 at least."""
+    flat = x.detach().reshape(1, -1) if x.dim() < 2 else x.detach().flatten(1)
+    return flat.to(torch.promote_types(flat.dtype, torch.float32))
+
+
+def uniforms_like_rows(x: Tensor) -> Tensor:
+    shape = (1, x.numel()) if x.dim() < 2 else (x.shape[0], math.prod(x.shape[1:]))
+    return torch.rand(shape, dtype=torch.float32, device=x.device)
