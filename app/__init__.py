@@ -1,0 +1,1 @@
+"""The dashboard: pages that ask ``core`` and draw the answer."""

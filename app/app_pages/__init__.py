@@ -1,0 +1,1 @@
+"""One script a page; the router runs them."""

@@ -1,0 +1,204 @@
+"""Compare: what the finished runs say, and what they do not."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, services
+from app.components.plot import plot
+from app.controls import Choice, notices
+from app.names import techniques
+from core import comparison
+from core.data import DATASETS
+from core.runs import Run
+from models import NETWORKS
+
+TITLES = techniques()
+STATUS = {"done": "done", "stopped": "stopped", "failed": "failed", "lost": "lost"}
+
+EMPTY = """
+<div class="ds-empty">
+<svg viewBox="0 0 320 130" fill="none" aria-hidden="true" stroke-linecap="round">
+<path d="M28 8V106H312" stroke="currentColor" opacity=".3"/>
+<path d="M80 34V62M70 34H90M70 62H90M60 48H100" stroke="#606060" stroke-width="2"/>
+<path d="M160 18V40M150 18H170M150 40H170M138 29H182" stroke="#378981" stroke-width="2"/>
+<path d="M250 44V78M240 44H260M240 78H260M232 61H268" stroke="#D65068" stroke-width="2"/>
+</svg>
+<h2>Nothing to compare yet</h2>
+<p>This page shows the accuracy of each technique over the epochs, what it costs in time, and whether the differences
+are more than chance. It needs runs that have finished.</p>
+</div>
+"""
+
+
+def page() -> None:
+    st.title("Compare")
+    runs = services.store().list()
+    if not runs:
+        empty()
+        return
+    groups = comparison.comparable(runs)
+    group = choose_group(groups)
+    lead = st.empty()
+    chosen = groups[group]
+    listed = comparison.table(chosen, TITLES)
+    # The list of runs stands below, but what is selected in it decides what is drawn above.
+    above = st.container()
+    selected = run_list(chosen, listed)
+    rows = listed[listed["id"].isin(selected)] if selected else listed
+    lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows))}</p>')
+    with above:
+        figures(rows)
+
+
+def empty() -> None:
+    st.html(EMPTY)
+    _, middle, _ = st.columns([2, 1, 2])
+    middle.page_link("app_pages/train.py", label="Train the first runs", width="stretch")
+
+
+def choose_group(groups: dict[tuple[str, str], list[Run]]) -> tuple[str, str]:
+    """Only runs of one data set and network compare; the newest group is shown first."""
+    names = {f"{data}|{network}": group_title(data, network, len(groups[data, network])) for data, network in groups}
+    control = Choice("group", "Data set and network", names, next(iter(names)))
+    for sentence in notices({key: st.query_params.get_all(key) for key in st.query_params}, [control]):
+        st.warning(services.plain_text(sentence), icon=":material/link_off:")
+    if len(names) == 1:
+        return next(iter(groups))
+    place, _ = st.columns([2, 3])
+    with place:
+        data, _, network = control.draw().partition("|")
+    return data, network
+
+
+def group_title(data: str, network: str, runs: int) -> str:
+    title = DATASETS[data].title if data in DATASETS else data
+    name, comma, width = network.partition(",")
+    shown = NETWORKS[name].title if name in NETWORKS else name
+    return f"{title} · {shown}{comma}{width}"
+
+
+def figures(rows: pd.DataFrame) -> None:
+    """The two figures, then the table."""
+    finished = rows.dropna(subset=["test_accuracy"])
+    records = services.store().metrics(list(rows["id"]), kind="epoch", columns=("epoch", "val_accuracy"))
+    curves = comparison.curves(records, rows)
+    left, right = st.columns(2, gap="large")
+    if not curves.empty:
+        with left:
+            plot(charts.accuracy_per_epoch(curves), key="per-epoch")
+            if (curves["n"] > 1).any():
+                st.caption("Line: mean over seeds. Band: ± one standard deviation.")
+    if finished.empty:
+        return
+    summary = comparison.summary(rows)
+    base = comparison.reference(rows)
+    with right:
+        plot(charts.accuracy_against_time(summary, f"× {base}"), key="against-time")
+        st.caption(time_note(rows, str(base)))
+    st.subheader("Test accuracy and time")
+    st.table(shown_summary(summary, str(base)), border="horizontal", hide_index=True, alt="Test accuracy and time")
+    with st.container(horizontal=True):
+        download(summary, "Table as CSV", "dropscope-summary.csv")
+        download(curves, "Curves as CSV", "dropscope-curves.csv")
+
+
+def time_note(rows: pd.DataFrame, base: str) -> str:
+    """To what times relate, and whether they were taken under like conditions."""
+    plain = rows.loc[rows["variant"] == base, "technique"].eq("none").any()
+    why = "" if plain else ", the fastest, as no run without dropout is here"
+    devices = rows["device"].dropna().unique()
+    mixed = "" if len(devices) < 2 else " These runs were trained on different devices: their times do not compare."
+    return services.plain_text(f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}")
+
+
+def shown_summary(summary: pd.DataFrame, base: str) -> pd.DataFrame:
+    """The summary as a person reads it."""
+    return pd.DataFrame(
+        {
+            "Technique": [services.plain_text(name) for name in summary["variant"]],
+            "Runs": summary["n"].astype(str),
+            "Test accuracy": [
+                spread(100 * mean, 100 * sd, "%", digits=1)
+                for mean, sd in zip(summary["accuracy"], summary["accuracy_sd"], strict=True)
+            ],
+            "Training time": [
+                spread(mean, sd, "s", digits=1 if mean >= 1 else 2)
+                for mean, sd in zip(summary["seconds"], summary["seconds_sd"], strict=True)
+            ],
+            f"Time an epoch, × {services.plain_text(base)}": [f"{ratio:.2f}" for ratio in summary["ratio"]],
+        }
+    )
+
+
+def spread(mean: float, sd: float, unit: str, digits: int) -> str:
+    """mean ± sd where there is one."""
+    if math.isnan(mean):
+        return "–"
+    around = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
+    return f"{mean:.{digits}f}{around} {unit}"
+
+
+def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
+    """All runs of the group; returns the ids of those selected in it."""
+    st.subheader("Runs")
+    st.caption("All of them are compared. Select some to compare only these, or to delete them.")
+    shown = pd.DataFrame(
+        {
+            "Technique": listed["variant"],
+            "Seed": listed["seed"],
+            "Status": [status_text(run) for run in runs],
+            "Test accuracy": 100 * listed["test_accuracy"],
+            "Training time": listed["train_seconds"],
+            "Epochs": listed["epochs"],
+            "Started": [datetime.fromtimestamp(created) for created in listed["created"]],
+            "Run": listed["id"],
+        }
+    )
+    event = st.dataframe(
+        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"runs-{len(runs)}-{runs[0].id}",
+        column_config={
+            "Test accuracy": st.column_config.NumberColumn(format="%.1f %%"),
+            "Training time": st.column_config.NumberColumn(format="%.1f s"),
+            "Epochs": st.column_config.NumberColumn(format="%.3g"),
+            "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+        },
+    )  # fmt: skip
+    chosen = [str(listed["id"].iloc[row]) for row in event.selection.rows if row < len(listed)]
+    with st.container(horizontal=True):
+        word = "Delete" if not chosen else "Delete 1 run" if len(chosen) == 1 else f"Delete {len(chosen)} runs"
+        if st.button(word, disabled=not chosen, key="delete"):
+            confirm_delete(chosen)
+        download(listed, "Runs as CSV", "dropscope-runs.csv")
+    return chosen
+
+
+def status_text(run: Run) -> str:
+    return f"{run.status}: {run.reason}" if run.reason and run.status in ("failed", "lost") else run.status
+
+
+@st.dialog("Delete runs?")
+def confirm_delete(ids: list[str]) -> None:
+    number = "This run" if len(ids) == 1 else f"These {len(ids)} runs"
+    st.write(f"{number}, with curves and weights, will be gone for good.")
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button("Keep", key="keep"):
+            st.rerun()
+        with services.guard():
+            if st.button("Delete", type="primary", key="confirm"):
+                services.delete(ids)
+                st.rerun()
+
+
+def download(frame: pd.DataFrame, label: str, name: str) -> None:
+    st.download_button(label, frame.to_csv(index=False), name, "text/csv", on_click="ignore", key=name)
+
+
+def html_text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+page()

@@ -1,0 +1,205 @@
+"""Train: choose, start, and watch the curves move."""
+
+from typing import Any
+
+import streamlit as st
+
+from app import services
+from app.components.live_curves import live_curves
+from app.controls import Choice, Choices, Control, Number, Text, knob_control, notices
+from app.experiment import FOLDER, Experiment, changed
+from app.names import techniques
+from app.theme import style
+from core.data import DATASETS
+from core.dropout import TECHNIQUES
+from core.dropout.schedules import SCHEDULES
+from core.runs import Run
+from core.training import Config
+from models import NETWORKS
+
+TITLES = techniques()
+DEFAULTS = Config()
+# More curves than this at once cannot be told apart.
+MOST_SHOWN = 24
+# Runs whose starts lie closer together than this were started together (seconds).
+TOGETHER = 10.0
+
+EMPTY = """
+<div class="ds-empty">
+<svg viewBox="0 0 320 130" fill="none" aria-hidden="true" stroke-linecap="round">
+<path d="M28 8V106H312" stroke="currentColor" opacity=".3"/>
+<path d="M30 96C70 40 110 30 170 25S260 19 310 18" stroke="#378981" stroke-width="3"/>
+<path d="M30 100C80 62 130 44 190 36S270 28 310 27" stroke="#D65068" stroke-width="3" stroke-dasharray="1 7"/>
+</svg>
+<h2>Nothing has been trained yet</h2>
+<p>Press Start: a small network learns 1,797 real handwritten digits once with each technique you chose,
+here on this machine, in seconds. Its curves appear in this place and move while it learns.</p>
+</div>
+"""
+
+
+def page() -> None:
+    st.title("Train")
+    st.html('<p class="ds-lead">Train one network with several kinds of dropout and watch them learn side by side. '
+            "Runs go on when this tab is closed.</p>")  # fmt: skip
+    warnings = st.container()
+    left, right = st.columns([3, 8], gap="large")
+    with left, services.guard():
+        settings(warnings)
+    with right:
+        watch()
+
+
+def settings(warnings: Any) -> None:
+    """The column of choices, and Start."""
+    main = main_controls()
+    rare = rare_controls()
+    with warnings:
+        for sentence in notices(address(), [*main, *rare, *all_knob_controls()]):
+            st.warning(services.plain_text(sentence), icon=":material/link_off:")
+
+    values = {control.key: draw(control) for control in main[:1]}
+    folder = values["data"] == FOLDER
+    if folder:
+        values["folder"] = draw(FOLDER_PATH)
+    elif not DATASETS[values["data"]].available():
+        st.caption("Not on this machine yet: the first run downloads it, which needs the internet.")
+    values["technique"] = draw(main[1])
+    for pair in (main[2:4], main[4:6]):
+        for place, control in zip(st.columns(2), pair, strict=True):
+            with place:
+                values[control.key] = draw(control)
+
+    button = st.container()
+    with st.expander("More settings"):
+        values |= {control.key: draw(control) for control in rare}
+        knobs = {name: technique_knobs(name) for name in values["technique"] if name in TECHNIQUES}
+    experiment = Experiment(
+        dataset=values["folder"] if folder else values["data"],
+        techniques=values["technique"],
+        first_seed=values["seed"],
+        repeats=values["repeats"],
+        knobs=knobs,
+        shared={key: values[key] for key in ("p", "epochs", *(control.key for control in rare))},
+    )
+    with button:
+        start(experiment)
+
+
+def start(experiment: Experiment) -> None:
+    """The one button; what it starts is kept in the address, so that a reload shows it again."""
+    number = len(experiment.techniques) * experiment.repeats
+    label = "Choose a technique" if not number else "Start" if number == 1 else f"Start {number} runs"
+    if st.button(label, type="primary", width="stretch", disabled=not number, key="start"):
+        ids = services.start(experiment.configs())
+        st.query_params["run"] = ids
+        st.session_state["started"] = ids[0]
+
+
+@st.fragment
+def watch() -> None:
+    """The curves of the runs in the address, and of whatever trains now; else of those trained last."""
+    with services.guard():
+        runs = shown_runs(st.query_params.get_all("run"), services.store().list())
+        if not runs:
+            st.html(EMPTY)
+            return
+        wish = live_curves([described(run, runs) for run in runs], started=st.session_state.get("started"))
+        if wish:
+            services.act(str(wish.get("verb")), {run.id for run in runs} & set(map(str, wish.get("ids", ()))))
+
+
+def shown_runs(asked: list[str], runs: list[Run]) -> list[Run]:
+    """Which of ``runs`` (newest first) to draw, oldest first."""
+    chosen = [run for run in runs if run.id in asked or run.status in services.ACTIVE]
+    if not chosen and runs:
+        chosen = runs[:1]
+        for run in runs[1:]:
+            if chosen[-1].created - run.created > TOGETHER:
+                break
+            chosen.append(run)
+    return sorted(chosen[:MOST_SHOWN], key=lambda run: run.created)
+
+
+def described(run: Run, among: list[Run]) -> dict[str, Any]:
+    """A run as the component shows it, with what tells it from the others."""
+    name = str(run.config.get("technique"))
+    detail = [] if run.config.get("p") is None else [f"p {p_text(run.config['p'])}"]
+    for key, word in (("dataset", ""), ("network", "")):
+        if len({other.config.get(key) for other in among}) > 1:
+            detail.append(f"{word}{run.config.get(key)}")
+    detail.append(f"seed {run.config.get('seed')}")
+    return {"id": run.id, "name": TITLES.get(name, name), "detail": " · ".join(detail), "style": style(name).to_dict()}
+
+
+def p_text(p: Any) -> str:
+    return ", ".join(f"{value:g}" for value in p) if isinstance(p, list | tuple) else f"{p:g}"
+
+
+def main_controls() -> list[Control]:
+    data = {**{name: info.title for name, info in DATASETS.items()}, FOLDER: "A folder of images"}
+    chosen = st.session_state.get("data", DEFAULTS.dataset)
+    return [
+        Choice("data", "Data", data, DEFAULTS.dataset),
+        Choices("technique", "Techniques", TITLES, ("standard", "dropcorr")),
+        Number("p", "Drop p", None, 0.0, 1.0, 0.05, "%.2f", optional=True, placeholder=own_p(chosen),
+               help="The probability of dropping a unit, at every dropout layer. Empty: the values that the network "
+                    "was designed with, one for each of its layers."),
+        Number("epochs", "Epochs", DEFAULTS.epochs, 1, 10_000, integer=True,
+               help="How many times the network sees every training image."),
+        Number("repeats", "Repeats", 1, 1, 50, integer=True,
+               help="How often each technique is trained, each time with the next seed. Three or more allow a ranking."),
+        Number("seed", "First seed", DEFAULTS.seed, 0, 1_000_000, integer=True,
+               help="The same seed gives every technique the same initial weights and the same order of images."),
+    ]  # fmt: skip
+
+
+FOLDER_PATH = Text(
+    "folder", "Folder", placeholder="/path/to/images",
+    help="A folder on this machine that holds one folder of images for each class, or train and test folders of these.",
+)  # fmt: skip
+
+
+def rare_controls() -> list[Control]:
+    networks = {"auto": "Fitting the data", **{name: cls.title for name, cls in NETWORKS.items()}}
+    return [
+        Choice("network", "Network", networks, DEFAULTS.network),
+        Number("width", "Width", DEFAULTS.width, 0.05, 4.0, 0.05, "%.2f",
+               help="The number of units in every layer relative to the paper's network."),
+        Number("lr", "Learning rate", DEFAULTS.lr, 1e-6, 1.0, 1e-4, "%.5f"),
+        Number("batch_size", "Batch size", DEFAULTS.batch_size, 1, 10_000, integer=True),
+        Number("weight_decay", "Weight decay", DEFAULTS.weight_decay, 0.0, 1.0, 1e-4, "%.5f"),
+        Choice("schedule", "Schedule of p", {name: name for name in SCHEDULES}, DEFAULTS.schedule,
+               help="How p changes from epoch to epoch."),
+        Choice("precision", "Precision", {"fp32": "32 bit", "bf16": "bfloat16"}, DEFAULTS.precision),
+    ]  # fmt: skip
+
+
+def own_p(dataset: str) -> str:
+    """The drop probabilities that the network of a data set was designed with, as shown in the empty field."""
+    network = NETWORKS.get(dataset)
+    return "own" if network is None else "own: " + ", ".join(f"{p:g}" for p in dict.fromkeys(network.default_p))
+
+
+def technique_knobs(name: str) -> dict[str, Any]:
+    cls = TECHNIQUES[name]
+    if not cls.knobs:
+        return {}
+    st.markdown(f"**{cls.title}**")
+    st.caption(cls.mechanism)
+    return changed(cls.knobs, {knob.name: draw(knob_control(name, knob)) for knob in cls.knobs})
+
+
+def all_knob_controls() -> list[Control]:
+    return [knob_control(name, knob) for name, cls in TECHNIQUES.items() for knob in cls.knobs]
+
+
+def address() -> dict[str, list[str]]:
+    return {key: st.query_params.get_all(key) for key in st.query_params}
+
+
+def draw(control: Control) -> Any:
+    return control.draw()
+
+
+page()

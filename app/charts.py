@@ -1,0 +1,93 @@
+"""DataFrame → Plotly figure. Colours are those for a light page: the component exchanges them on a dark one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from app.theme import Style, style
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with its ``title`` (units in it), what it shows in words (``alt``), and its ``legend``: name → style."""
+
+    figure: go.Figure
+    title: str
+    alt: str
+    legend: Mapping[str, Style]
+
+
+def accuracy_per_epoch(curves: pd.DataFrame) -> Chart:
+    """Mean validation accuracy with a band of one sd over seeds, of ``core.comparison.curves``."""
+    figure = go.Figure()
+    legend: dict[str, Style] = {}
+    for variant, frame in curves.groupby("variant", sort=False):
+        look = legend[str(variant)] = style(frame["technique"].iloc[0])
+        epoch, mean, sd = frame["epoch"].to_numpy(), 100 * frame["mean"].to_numpy(), 100 * frame["sd"].to_numpy()
+        if (frame["n"] > 1).any():
+            figure.add_scatter(
+                x=[*epoch, *epoch[::-1]], y=[*(mean + sd), *(mean - sd)[::-1]], fill="toself", fillcolor=look.light,
+                line={"width": 0}, opacity=0.18, hoverinfo="skip", legendgroup=str(variant),
+            )  # fmt: skip
+        figure.add_scatter(
+            x=epoch, y=mean, customdata=frame["n"].to_numpy(), legendgroup=str(variant),
+            mode="lines+markers" if len(epoch) <= 40 else "lines",
+            line={"color": look.light, "width": 2, "dash": look.dash}, marker=_marker(look, 7),
+            hovertemplate=f"{_plain(variant)}<br>epoch %{{x}}: %{{y:.1f}} % (n = %{{customdata}})<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero"}, yaxis={"ticksuffix": " %"}, template=None
+    )
+    last = curves.sort_values("epoch").groupby("variant", sort=False).tail(1)
+    ends = [f"{row.variant} ends at {100 * row.mean:.1f} %" for row in last.itertuples(index=False)]
+    title = "Validation accuracy per epoch (%)"
+    return Chart(figure, title, f"{title}: {'; '.join(ends)}", legend)
+
+
+def accuracy_against_time(summary: pd.DataFrame, unit: str) -> Chart:
+    """Mean test accuracy against relative training time with error bars of one sd, of ``core.comparison.summary``.
+
+    ``unit`` says to what times relate, as "× no dropout".
+    """
+    figure = go.Figure()
+    legend: dict[str, Style] = {}
+    for row in summary.itertuples(index=False):
+        look = legend[str(row.variant)] = style(str(row.technique))
+        figure.add_scatter(
+            x=[row.ratio], y=[100 * row.accuracy], mode="markers", marker=_marker(look, 12), legendgroup=row.variant,
+            error_x=_bar(row.ratio_sd, look), error_y=_bar(100 * row.accuracy_sd, look),
+            hovertemplate=f"{_plain(row.variant)}<br>%{{y:.1f}} % at %{{x:.2f}} × (n = {row.n})<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": {"text": f"Training time an epoch ({unit})"}},
+        yaxis={"ticksuffix": " %"},
+        template=None,
+    )
+    words = [f"{r.variant} {100 * r.accuracy:.1f} % at {r.ratio:.2f} times" for r in summary.itertuples(index=False)]
+    title = "Test accuracy (%) against training time"
+    return Chart(figure, title, f"{title}: {'; '.join(words)}", legend)
+
+
+def _marker(look: Style, size: int) -> dict[str, object]:
+    open_shape = look.marker.endswith("open")
+    return {
+        "symbol": look.marker,
+        "size": size,
+        "color": look.light,
+        "line": {"width": 2 if open_shape else 0, "color": look.light},
+    }
+
+
+def _bar(sd: float, look: Style) -> dict[str, object]:
+    known = not pd.isna(sd)
+    return {
+        "type": "data", "array": [float(sd) if known else 0.0], "visible": known,
+        "color": look.light, "thickness": 1.5, "width": 4,
+    }  # fmt: skip
+
+
+def _plain(text: object) -> str:
+    """Plotly reads a little markup and ``%{…}`` in hover texts: names are shown as they are."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("%", "&#37;")

@@ -1,0 +1,39 @@
+"""A figure that keeps its zoom, wears the page's theme, and says in words what it shows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from app.charts import Chart
+from app.components import script, stylesheet
+from app.routes import PLOTLY_URL
+
+_HERE = Path(__file__).parent
+
+_render = st.components.v2.component(
+    "dropscope_plot",
+    html='<figure class="ds-figure"></figure>',
+    js=script(_HERE),
+    css=stylesheet(_HERE),
+    isolate_styles=False,
+)
+
+
+def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 380) -> None:
+    """Draw a chart; ``hidden`` names the legend entries that start switched off, ``height`` is in CSS pixels."""
+    _render(
+        key=key,
+        data={
+            "figure": chart.figure.to_json(),
+            "title": chart.title,
+            "alt": chart.alt,
+            "legend": [{"name": name, **look.to_dict()} for name, look in chart.legend.items()],
+            "hidden": list(hidden),
+            "height": height,
+            "plotly": PLOTLY_URL,
+        },
+    )
+
+
+__all__ = ["plot"]

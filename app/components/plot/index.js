@@ -1,0 +1,92 @@
+export default function (component) {
+  const root = component.parentElement.querySelector(".ds-figure");
+  return mountView(root, () => new Figure(root), (view) => view.update(component.data));
+}
+
+class Figure {
+  constructor(root) {
+    this.root = root;
+    this.caption = make("figcaption");
+    this.plot = make("div");
+    this.plot.setAttribute("role", "img");
+    this.legend = make("div", "ds-legend");
+    this.legend.setAttribute("role", "group");
+    this.note = make("p", "ds-figure-note");
+    this.note.hidden = true;
+    root.replaceChildren(this.caption, this.plot, this.note, this.legend);
+  }
+
+  update(data) {
+    if (this.data === undefined) this.hidden = new Set(data.hidden);
+    if (this.data?.figure !== data.figure) this.figure = JSON.parse(data.figure);
+    this.data = data;
+    this.theme = pageTheme(this.root);
+    this.caption.textContent = data.title;
+    this.plot.setAttribute("aria-label", data.alt);
+    this.plot.style.height = `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
+    this.legend.setAttribute("aria-label", `Shown in: ${data.title}`);
+    this.drawLegend();
+    this.draw();
+  }
+
+  drawLegend() {
+    this.legend.replaceChildren(
+      ...this.data.legend.map((entry) => {
+        const button = make("button");
+        button.type = "button";
+        const shown = !this.hidden.has(entry.name);
+        button.setAttribute("aria-pressed", String(shown));
+        button.append(swatchLine(entry, this.theme.dark ? entry.dark : entry.light), make("span", "", entry.name));
+        button.onclick = () => this.toggle(entry.name, button);
+        return button;
+      }),
+    );
+  }
+
+  toggle(name, button) {
+    if (!this.hidden.delete(name)) this.hidden.add(name);
+    button.setAttribute("aria-pressed", String(!this.hidden.has(name)));
+    this.draw();
+  }
+
+  /** The figure is made in the colours for a light page; on a dark one each technique's colour changes places. */
+  recoloured() {
+    if (!this.theme.dark) return structuredClone(this.figure);
+    const dark = new Map(this.data.legend.map((entry) => [entry.light.toLowerCase(), entry.dark]));
+    return JSON.parse(JSON.stringify(this.figure), (_, value) =>
+      typeof value === "string" ? (dark.get(value.toLowerCase()) ?? value) : value,
+    );
+  }
+
+  async draw() {
+    try {
+      this.Plotly = await loadPlotly(this.data.plotly);
+    } catch {
+      this.note.textContent = "The chart library did not load from the server; reload the page to try again.";
+      this.note.hidden = false;
+      return;
+    }
+    if (this.closed) return;
+    this.note.hidden = true;
+    const { data, layout } = this.recoloured();
+    for (const trace of data) if (this.hidden.has(trace.legendgroup)) trace.visible = false;
+    const { template, ...own } = layout;
+    this.Plotly.react(
+      this.plot,
+      data,
+      {
+        ...baseLayout(this.theme),
+        ...own,
+        uirevision: this.data.title,
+        xaxis: axis(this.theme, own.xaxis),
+        yaxis: axis(this.theme, own.yaxis),
+      },
+      PLOT_CONFIG,
+    );
+  }
+
+  close() {
+    this.closed = true;
+    this.Plotly?.purge(this.plot);
+  }
+}

@@ -1,0 +1,22 @@
+"""Navigation, and what all pages share."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app.services import guard
+
+HERE = Path(__file__).parent
+
+page = st.navigation(
+    [
+        st.Page(HERE / "app_pages" / "train.py", title="Train", default=True),
+        st.Page(HERE / "app_pages" / "compare.py", title="Compare"),
+    ],
+    position="top",
+)
+st.set_page_config(page_title=f"{page.title} · Dropscope", page_icon=str(HERE / "icon.svg"), layout="wide")
+st.logo(str(HERE / "logo.svg"), size="large")
+st.html(HERE / "style.css")
+with guard():
+    page.run()

@@ -1,0 +1,90 @@
+"""The one way by which pages reach the run store and the engine; everything that writes passes through here."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+
+from core.data import DataError
+from core.home import HomeError, home
+from core.jobs import LocalEngine
+from core.runs import Run, RunStore, StoreError
+from core.training import Config, ConfigError
+
+ACTIVE = ("queued", "running", "paused")
+
+
+def store() -> RunStore:
+    """The run store of this process's Dropscope home; safe to use from any thread."""
+    return _store(home())
+
+
+def engine() -> LocalEngine:
+    """The engine that trains runs of :func:`store` in processes of their own."""
+    return _engine(home())
+
+
+@lru_cache(maxsize=8)
+def _store(folder: Path) -> RunStore:
+    return RunStore(folder)
+
+
+@lru_cache(maxsize=8)
+def _engine(folder: Path) -> LocalEngine:
+    return LocalEngine(_store(folder))
+
+
+def start(configs: Sequence[Config]) -> list[str]:
+    """Queue one run a config, all checked before the first is queued; returns their ids."""
+    checked = [config.validated() for config in configs]
+    return [engine().submit(config) for config in checked]
+
+
+def act(verb: str, ids: Iterable[str]) -> None:
+    """Carry out a wish that came from a browser: ``verb`` is pause, resume or stop; ended runs are left as they are."""
+    verbs = {"pause": engine().pause, "resume": engine().resume, "stop": engine().cancel}
+    if verb not in verbs:
+        raise StoreError(f"A run can be paused, resumed or stopped, not {verb!r}.")
+    for run in existing(ids):
+        if run.status in ACTIVE:
+            verbs[verb](run.id)
+
+
+def delete(ids: Sequence[str]) -> None:
+    """Remove ended runs with their weights and curves; those still active are refused."""
+    if any(run.status in ACTIVE for run in existing(ids)):
+        raise StoreError("A run that still trains cannot be deleted: stop it first.")
+    store().delete(list(ids))
+
+
+def existing(ids: Iterable[str]) -> list[Run]:
+    """The runs among ``ids`` that the store has, in the order of ``ids``."""
+    wanted = list(dict.fromkeys(ids))
+    known = {run.id: run for run in store().list(ids=wanted)}
+    return [known[key] for key in wanted if key in known]
+
+
+def look_after() -> None:
+    """Start queued runs whose turn it is, and notice those whose process died."""
+    for run in store().list(status=ACTIVE):
+        engine().poll(run.id)
+
+
+@contextmanager
+def guard() -> Iterator[None]:
+    """Show what core says is wrong as one sentence in the page, and draw the rest of it no further."""
+    try:
+        yield
+    except (ConfigError, DataError, HomeError, StoreError) as error:
+        st.error(plain_text(error), icon=":material/error:")
+        st.stop()
+
+
+def plain_text(text: object) -> str:
+    """Text safe to show where Markdown is read: names and paths stay as they are."""
+    shown = str(text)
+    for mark in "\\`*_[]<>$:#~|":
+        shown = shown.replace(mark, f"\\{mark}")
+    return shown

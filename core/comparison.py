@@ -1,0 +1,274 @@
+"""Runs → tables: one row a run, mean and spread over seeds, curves with bands, time ratios, and what they allow to say.
+
+Accuracies are shares of 1, times are seconds. A *variant* is a technique with its settings; runs of one variant differ
+in their seed only. Everything here expects runs of one data set and one network: ``comparable`` finds them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from core.runs import Run
+
+# What may differ between runs of one technique and then names its variant. The seed never does; data set and network
+# are the same within a comparison; the device and how often is recorded do not change what is learned.
+SETTINGS: dict[str, str] = {
+    "p": "p",
+    "schedule": "schedule",
+    "epochs": "epochs",
+    "lr": "lr",
+    "batch_size": "batch",
+    "weight_decay": "weight decay",
+    "precision": "precision",
+    "kl_weight": "KL weight",
+    "refresh_epochs": "refresh",
+    "refresh_growth": "growth",
+}
+FEWEST_SEEDS = 3
+LEVEL = 0.05
+
+COLUMNS = [
+    "id", "technique", "variant", "dataset", "network", "seed", "epochs", "status", "created",
+    "test_accuracy", "train_seconds", "seconds_per_epoch", "device",
+]  # fmt: skip
+
+
+def table(runs: Sequence[Run], titles: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """One row a run with ``COLUMNS``; ``titles`` maps technique names to what a person reads.
+
+    ``epochs`` counts the epochs really trained, with their fraction; values that a run does not have are missing.
+    """
+    labels = _variants(runs, titles or {})
+    return pd.DataFrame([_row(run, label) for run, label in zip(runs, labels, strict=True)], columns=COLUMNS)
+
+
+def comparable(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
+    """(data set, network) → its runs, newest group first, so that only like is compared with like."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.created, reverse=True):
+        groups.setdefault((str(run.config.get("dataset")), network_of(run)), []).append(run)
+    return groups
+
+
+def network_of(run: Run) -> str:
+    """The run's network with its width, as a person reads it: ``digits`` or ``digits, width 0.5``."""
+    name = str(run.config.get("network", "auto"))
+    if name == "auto":
+        name = str(run.environment.get("network") or run.config.get("dataset"))
+    width = float(run.config.get("width", 1.0))
+    return name if width == 1.0 else f"{name}, width {width:g}"
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per variant, best mean first, over its ``n`` runs with a test accuracy.
+
+    ``accuracy`` ± ``accuracy_sd``; ``seconds`` ± ``seconds_sd`` of training; ``ratio`` ± ``ratio_sd`` of the time an
+    epoch takes to that of ``reference``. A sd of one run is missing.
+    """
+    tested = rows.dropna(subset=["test_accuracy"])
+    grouped = tested.groupby("variant", sort=False)
+    out = pd.DataFrame(
+        {
+            "technique": grouped["technique"].first(),
+            "n": grouped.size(),
+            "accuracy": grouped["test_accuracy"].mean(),
+            "accuracy_sd": grouped["test_accuracy"].std(ddof=1),
+            "seconds": grouped["train_seconds"].mean(),
+            "seconds_sd": grouped["train_seconds"].std(ddof=1),
+            "ratio": grouped["seconds_per_epoch"].mean(),
+            "ratio_sd": grouped["seconds_per_epoch"].std(ddof=1),
+        }
+    )
+    base = reference(rows)
+    unit = math.nan if base is None else float(out["ratio"].at[base])
+    out[["ratio", "ratio_sd"]] /= unit
+    return out.sort_values("accuracy", ascending=False, kind="stable").reset_index()
+
+
+def reference(rows: pd.DataFrame) -> str | None:
+    """The variant to which times relate: no dropout if it was trained, else the one whose epochs are fastest."""
+    timed = rows.dropna(subset=["test_accuracy", "seconds_per_epoch"])
+    if timed.empty:
+        return None
+    plain = timed[timed["technique"] == "none"]
+    if not plain.empty:
+        return str(plain["variant"].value_counts().idxmax())
+    return str(timed.groupby("variant")["seconds_per_epoch"].mean().idxmin())
+
+
+def curves(metrics: pd.DataFrame, rows: pd.DataFrame, column: str = "val_accuracy") -> pd.DataFrame:
+    """Per variant and whole epoch: ``mean``, ``sd`` over runs (0 for one run) and ``n``.
+
+    ``metrics``: one row a record with ``run``, ``epoch`` (epochs done) and ``column``; records without a value and
+    those within an epoch do not count.
+    """
+    measured = metrics.dropna(subset=[column])
+    whole = measured["epoch"].round()
+    measured = measured[(measured["epoch"] - whole).abs() < 1e-6].assign(epoch=whole.astype(int))
+    measured = measured.drop_duplicates(["run", "epoch"], keep="last")
+    named = measured.merge(rows[["id", "variant", "technique"]], left_on="run", right_on="id")
+    grouped = named.groupby(["variant", "technique", "epoch"], sort=False)[column]
+    out = grouped.agg(mean="mean", sd="std", n="size").reset_index()
+    out["sd"] = out["sd"].fillna(0.0)
+    return out.sort_values(["variant", "epoch"], kind="stable").reset_index(drop=True)
+
+
+def verdict(rows: pd.DataFrame) -> str:
+    """One or two plain sentences on what these runs allow to say about the ranking."""
+    stats = summary(rows)
+    if stats.empty:
+        return "No run here has finished yet: test accuracy is measured at the end."
+    best = stats.iloc[0]
+    score = f"{100 * best['accuracy']:.1f} %"
+    if len(stats) == 1:
+        seeds = _seeds(int(best["n"]))
+        return f"{best['variant']} reaches {score} ({seeds}). Train a second technique to compare it with."
+    few = [str(row["variant"]) for _, row in stats.iterrows() if row["n"] < FEWEST_SEEDS]
+    if few:
+        least = int(stats["n"].min())
+        whose = "" if len(few) == len(stats) else f" of {_listed(few)}"
+        do = "does" if least == 1 else "do"
+        return (
+            f"{best['variant']} has the highest mean, {score}, but {_seeds(least)}{whose} {do} not allow a ranking: "
+            f"a difference can be chance. Train at least {FEWEST_SEEDS} seeds of each."
+        )
+    return _ranking(rows, stats, score)
+
+
+def against_best(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per other variant: ``difference`` of its mean to the best mean, and ``p_value``, Holm-corrected for their number.
+
+    Runs with the same seeds share initial weights and data order, so they are compared in pairs (a paired t test over
+    the seeds common to both, where there are at least three), others by Welch's t test.
+    """
+    stats = summary(rows)
+    scores = {
+        variant: frame.groupby("seed")["test_accuracy"].mean()
+        for variant, frame in rows.dropna(subset=["test_accuracy"]).groupby("variant")
+    }
+    best = stats.iloc[0]["variant"]
+    others = [str(name) for name in stats["variant"].iloc[1:]]
+    values = [_p_value(scores[best], scores[name]) for name in others]
+    differences = [float(scores[name].mean() - scores[best].mean()) for name in others]
+    return pd.DataFrame({"variant": others, "difference": differences, "p_value": _holm(values)})
+
+
+def _ranking(rows: pd.DataFrame, stats: pd.DataFrame, score: str) -> str:
+    best = stats.iloc[0]["variant"]
+    tests = against_best(rows)
+    beaten = list(tests.loc[tests["p_value"] < LEVEL, "variant"])
+    equal = list(tests.loc[tests["p_value"] >= LEVEL, "variant"])
+    low, high = int(stats["n"].min()), int(stats["n"].max())
+    seeds = _seeds(low) if low == high else f"{low} to {high} seeds"
+    if not beaten:
+        return (
+            f"With {seeds}, no technique differs from {best} (highest mean, {score}) by more than chance allows. "
+            "More seeds would show smaller differences."
+        )
+    first = f"With {seeds}, {best} ({score}) is better than {_listed(beaten)} by more than chance allows"
+    return first + (f"; against {_listed(equal)} these seeds do not decide." if equal else ".")
+
+
+def _row(run: Run, label: str) -> dict[str, Any]:
+    final = run.final or {}
+    seconds = final.get("train_seconds")
+    epochs = final.get("epoch", run.config.get("epochs"))
+    return {
+        "id": run.id,
+        "technique": str(run.config.get("technique")),
+        "variant": label,
+        "dataset": str(run.config.get("dataset")),
+        "network": network_of(run),
+        "seed": run.config.get("seed"),
+        "epochs": epochs,
+        "status": run.status,
+        "created": run.created,
+        "test_accuracy": _number(final.get("test_accuracy")),
+        "train_seconds": _number(seconds),
+        "seconds_per_epoch": _number(seconds / epochs if seconds and epochs else None),
+        "device": run.environment.get("device"),
+    }
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _variants(runs: Sequence[Run], titles: Mapping[str, str]) -> list[str]:
+    """Each run's technique and, where the technique was trained with several settings, the settings that differ."""
+    by_technique: dict[str, list[dict[str, str]]] = {}
+    settings = [_settings(run.config) for run in runs]
+    for run, own in zip(runs, settings, strict=True):
+        by_technique.setdefault(str(run.config.get("technique")), []).append(own)
+    labels = []
+    for run, own in zip(runs, settings, strict=True):
+        name = str(run.config.get("technique"))
+        siblings = by_technique[name]
+        keys = dict.fromkeys(key for other in siblings for key in other)
+        differing = [key for key in keys if len({other.get(key) for other in siblings}) > 1]
+        parts = [f"{key} {own[key]}" for key in differing if key in own]
+        labels.append(", ".join([titles.get(name, name), *parts]))
+    return labels
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    named = {label: _shown(config[key]) for key, label in SETTINGS.items() if key in config}
+    knobs = {str(key).replace("_", " "): _shown(value) for key, value in (config.get("knobs") or {}).items()}
+    return named | knobs
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "/".join(_shown(part) for part in value)
+    return str(value)
+
+
+def _p_value(one: pd.Series, other: pd.Series) -> float:
+    """Two-sided p of a difference of means; 1 where the values do not vary, as nothing can be judged then."""
+    paired = pd.concat([one, other], axis=1, join="inner")
+    if len(paired) >= FEWEST_SEEDS:
+        differences = paired.iloc[:, 0] - paired.iloc[:, 1]
+        error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+        return _student(float(differences.mean()), error, len(differences) - 1)
+    parts = [float(values.var(ddof=1)) / len(values) for values in (one, other)]
+    weights = [part**2 / (len(values) - 1) for part, values in zip(parts, (one, other), strict=True)]
+    freedom = sum(parts) ** 2 / sum(weights) if sum(weights) > 0 else math.inf
+    return _student(float(one.mean() - other.mean()), math.sqrt(sum(parts)), freedom)
+
+
+def _student(difference: float, error: float, freedom: float) -> float:
+    if not error > 1e-12:
+        return 1.0
+    from scipy.special import stdtr  # type: ignore[import-untyped]  # 0.1 s, so only where there is something to test
+
+    return float(2 * stdtr(freedom, -abs(difference) / error))
+
+
+def _holm(values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    corrected = [1.0] * len(values)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _seeds(n: int) -> str:
+    return "one seed" if n == 1 else f"{n} seeds"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,173 @@
+"""Runs → tables, against values worked out by hand and by scipy.stats."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from core import comparison
+
+
+@dataclass
+class FakeRun:
+    id: str
+    config: dict[str, Any]
+    final: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=lambda: {"device": "cpu"})
+    status: str = "done"
+    created: float = 0.0
+
+
+def run(technique: str, seed: int, accuracy: float | None, seconds: float = 2.0, **config: Any) -> Any:
+    own = {"technique": technique, "seed": seed, "dataset": "digits", "network": "auto", "epochs": 10, "width": 1.0}
+    final = {} if accuracy is None else {"test_accuracy": accuracy, "train_seconds": seconds}
+    return FakeRun(f"{technique}-{seed}-{accuracy}", own | config, final)
+
+
+def rows_of(scores: dict[str, list[float]], seconds: dict[str, float] | None = None) -> pd.DataFrame:
+    runs = [
+        run(technique, seed, accuracy, (seconds or {}).get(technique, 2.0))
+        for technique, values in scores.items()
+        for seed, accuracy in enumerate(values)
+    ]
+    return comparison.table(runs)
+
+
+def test_a_summary_has_mean_sample_sd_and_the_time_an_epoch_relative_to_no_dropout() -> None:
+    rows = rows_of(
+        {"none": [0.90, 0.94], "dropcorr": [0.95, 0.95, 0.98], "standard": [0.91]},
+        {"none": 4.0, "dropcorr": 6.0, "standard": 2.0},
+    )
+    summary = comparison.summary(rows).set_index("variant")
+    assert list(summary.index) == ["dropcorr", "none", "standard"]
+    assert summary.loc["none", "accuracy"] == pytest.approx(0.92)
+    assert summary.loc["none", "accuracy_sd"] == pytest.approx(math.sqrt(2 * 0.02**2 / 1))
+    assert summary.loc["dropcorr", "n"] == 3
+    assert summary.loc["dropcorr", "accuracy_sd"] == pytest.approx(math.sqrt((0.01**2 * 2 + 0.02**2) / 2))
+    assert summary.loc["dropcorr", "ratio"] == pytest.approx(1.5)
+    assert summary.loc["standard", "ratio"] == pytest.approx(0.5)
+    assert math.isnan(summary.loc["standard", "accuracy_sd"])
+
+
+def test_times_relate_to_the_fastest_where_no_run_is_without_dropout() -> None:
+    rows = rows_of({"standard": [0.9], "dropact": [0.9]}, {"standard": 3.0, "dropact": 4.5})
+    assert comparison.reference(rows) == "standard"
+    assert comparison.summary(rows).set_index("variant").loc["dropact", "ratio"] == pytest.approx(1.5)
+
+
+def test_a_run_cut_short_counts_by_the_time_an_epoch_took() -> None:
+    long, short = run("standard", 0, 0.9, 10.0), run("dropact", 0, 0.9, 5.0)
+    short.final["epoch"] = 5.0
+    rows = comparison.table([long, short])
+    assert list(rows["seconds_per_epoch"]) == [1.0, 1.0]
+    assert list(rows["epochs"]) == [10, 5.0]
+
+
+def test_nothing_finished_says_so_and_breaks_nothing() -> None:
+    rows = comparison.table([run("standard", 0, None)])
+    assert comparison.summary(rows).empty
+    assert comparison.reference(rows) is None
+    assert comparison.verdict(rows) == "No run here has finished yet: test accuracy is measured at the end."
+
+
+def test_only_runs_of_one_data_set_network_and_width_are_comparable() -> None:
+    wide, narrow, other = run("none", 0, 0.9), run("none", 0, 0.9, width=0.5), run("none", 0, 0.9, dataset="mnist")
+    narrow.created, other.created = 2.0, 1.0
+    groups = comparison.comparable([wide, narrow, other])
+    assert list(groups) == [("digits", "digits, width 0.5"), ("mnist", "mnist"), ("digits", "digits")]
+
+
+def test_a_technique_with_several_settings_becomes_several_variants_named_by_what_differs() -> None:
+    runs = [
+        run("dropcorr", 0, 0.9, p=None, knobs={}),
+        run("dropcorr", 0, 0.9, p=0.5, knobs={"count": "active"}),
+        run("dropcorr", 1, 0.9, p=0.5, knobs={"count": "active"}),
+        run("standard", 0, 0.9, p=0.5, knobs={}),
+    ]
+    assert list(comparison.table(runs, {"dropcorr": "DropCorr", "standard": "Standard"})["variant"]) == [
+        "DropCorr, p default",
+        "DropCorr, p 0.5, count active",
+        "DropCorr, p 0.5, count active",
+        "Standard",
+    ]
+
+
+def test_curves_have_mean_and_sd_over_runs_at_whole_epochs_only() -> None:
+    rows = rows_of({"standard": [0.9, 0.8], "none": [0.7]})
+    one, two, three = rows["id"]
+    records = pd.DataFrame(
+        [
+            (one, 0.5, 0.1), (one, 1.0, 0.6), (one, 2.0, 0.8),
+            (two, 1.0, 0.4), (two, 2.0, math.nan),
+            (three, 1.0, 0.5),
+        ],
+        columns=["run", "epoch", "val_accuracy"],
+    )  # fmt: skip
+    curves = comparison.curves(records, rows).set_index(["variant", "epoch"])
+    assert len(curves) == 3
+    assert curves.loc[("standard", 1), "mean"] == pytest.approx(0.5)
+    assert curves.loc[("standard", 1), "sd"] == pytest.approx(math.sqrt(0.02))
+    assert curves.loc[("standard", 2), "n"] == 1
+    assert curves.loc[("standard", 2), "sd"] == 0.0
+    assert curves.loc[("none", 1), "mean"] == pytest.approx(0.5)
+
+
+SCORES = {
+    "dropcorr": [0.981, 0.979, 0.984, 0.980, 0.982],
+    "standard": [0.972, 0.969, 0.977, 0.970, 0.974],
+    "gaussian": [0.979, 0.981, 0.983, 0.978, 0.984],
+}
+
+
+def test_differences_to_the_best_are_paired_by_seed_and_corrected_for_their_number() -> None:
+    tests = comparison.against_best(rows_of(SCORES)).set_index("variant")
+    raw = {name: stats.ttest_rel(SCORES["dropcorr"], SCORES[name]).pvalue for name in ("standard", "gaussian")}
+    assert raw["standard"] < raw["gaussian"]
+    assert tests.loc["standard", "p_value"] == pytest.approx(2 * raw["standard"])
+    assert tests.loc["gaussian", "p_value"] == pytest.approx(raw["gaussian"])
+    assert tests.loc["standard", "difference"] == pytest.approx(-0.0088)
+
+
+def test_other_seeds_are_compared_by_welch() -> None:
+    runs = [run("dropcorr", seed, value) for seed, value in enumerate(SCORES["dropcorr"])]
+    runs += [run("standard", 100 + seed, value) for seed, value in enumerate(SCORES["standard"][:4])]
+    tests = comparison.against_best(comparison.table(runs))
+    expected = stats.ttest_ind(SCORES["dropcorr"], SCORES["standard"][:4], equal_var=False).pvalue
+    assert tests["p_value"].item() == pytest.approx(expected)
+
+
+def test_the_verdict_names_what_differs_and_what_the_seeds_do_not_decide() -> None:
+    assert comparison.verdict(rows_of(SCORES)) == (
+        "With 5 seeds, dropcorr (98.1 %) is better than standard by more than chance allows; "
+        "against gaussian these seeds do not decide."
+    )
+    equal = {name: SCORES[name] for name in ("dropcorr", "gaussian")}
+    assert comparison.verdict(rows_of(equal)) == (
+        "With 5 seeds, no technique differs from dropcorr (highest mean, 98.1 %) by more than chance allows. "
+        "More seeds would show smaller differences."
+    )
+
+
+def test_too_few_seeds_allow_no_ranking_and_the_verdict_says_which() -> None:
+    assert comparison.verdict(rows_of({"standard": [0.9], "dropact": [0.8]})) == (
+        "standard has the highest mean, 90.0 %, but one seed does not allow a ranking: a difference can be chance. "
+        "Train at least 3 seeds of each."
+    )
+    assert comparison.verdict(rows_of({"standard": [0.9, 0.91, 0.92], "dropact": [0.8, 0.81]})) == (
+        "standard has the highest mean, 91.0 %, but 2 seeds of dropact do not allow a ranking: a difference can be "
+        "chance. Train at least 3 seeds of each."
+    )
+
+
+def test_one_technique_alone_asks_for_a_second() -> None:
+    assert comparison.verdict(rows_of({"standard": [0.9, 0.92]})) == (
+        "standard reaches 91.0 % (2 seeds). Train a second technique to compare it with."
+    )
+
+
+def test_scores_that_do_not_vary_decide_nothing() -> None:
+    rows = rows_of({"standard": [0.9, 0.9, 0.9], "dropact": [0.8, 0.8, 0.8]})
+    assert comparison.against_best(rows)["p_value"].item() == 1.0
