@@ -44,7 +44,7 @@ def masked_affine(layer: nn.Linear | nn.Conv2d, x: Tensor, dropped: Tensor) -> T
         rows = x.reshape(x.shape[0], -1, layer.in_features)  # (B, T, in)
         out = rows @ weight.to(x.dtype).transpose(1, 2)  # (B, T, out)
         out = out.reshape(*x.shape[:-1], layer.out_features)
-        return out if layer.bias is None else out + layer.bias
+        return out if layer.bias is None else out + layer.bias.to(out.dtype)
     padding = layer.padding
     if layer.padding_mode != "zeros":
         x = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
@@ -55,7 +55,7 @@ def masked_affine(layer: nn.Linear | nn.Conv2d, x: Tensor, dropped: Tensor) -> T
         x.reshape(1, b * c, h, w), weight.flatten(0, 1), None, layer.stride, padding, layer.dilation, b * layer.groups
     )
     out = out.reshape(b, layer.out_channels, *out.shape[-2:])
-    return out if layer.bias is None else out + layer.bias.view(-1, 1, 1)
+    return out if layer.bias is None else out + layer.bias.to(out.dtype).view(-1, 1, 1)
 
 
 class DropConnect(LayerDropout):

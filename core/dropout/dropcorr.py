@@ -117,7 +117,7 @@ class DropCorr(Ranked):
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
         z, u = noise
         with torch.autocast(flat.device.type, enabled=False):
-            s = z.to(flat.dtype) @ self.covariance_root(flat)  # (B, N)
+            s = z.to(flat.dtype) @ self.covariance_root(flat).to(flat.dtype)  # (B, N)
         # The largest s falls first; activations near float32's end may overflow the product.
         return torch.where(self.competes(flat), break_ties(-s.nan_to_num(0.0), u), torch.inf)
 

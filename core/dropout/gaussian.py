@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from .base import Dropout, Noise, gaussian_variance, normals, scale_by
+from .base import Dropout, Noise, gaussian_variance, normals, scale_by, zeros_from
 
 
 def multiply_noise(x: Tensor, e: Tensor, p: float) -> Tensor:
     """x·(1 + √α·e) with ``e`` standard normal, the shape of ``x``; zeros at p = 1, where α is infinite."""
     if p == 1.0:
-        return torch.zeros_like(x)
+        return zeros_from(x)
     return scale_by(x, 1.0 + math.sqrt(gaussian_variance(p)) * e)
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from .base import Dropout, Knob, Noise
+from .base import Dropout, Knob, Noise, zero_where
 
 COUNT = Knob(
     "count", "layer", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
@@ -49,6 +49,8 @@ def drop_smallest(score: Tensor, k: int, k_row: Tensor | None = None) -> Fallen:
 
     Scores of +∞ never fall, so a row with fewer than k finite ones loses just those.
     """
+    if k == 0:
+        return Fallen(torch.zeros_like(score, dtype=torch.bool), score.new_full((score.shape[0], 1), -torch.inf))
     value, index = score.topk(k, dim=1, largest=False, sorted=k_row is not None)  # (B, k)
     falls = value < torch.inf
     if k_row is not None:
@@ -64,8 +66,9 @@ def uniform_factor(fallen: Tensor, n: int | Tensor) -> Tensor:
 
 
 def mass_factor(x: Tensor, fallen: Tensor) -> Tensor:
-    """Σ|x| / Σ|x∘m|, the factor that restores a row's mass; 1 where nothing is left. (B, 1)"""
+    """Σ|x| / Σ|x∘m| over finite units, the factor that restores a row's mass; 1 where nothing is left. (B, 1)"""
     size = torch.where(x.isfinite(), x.abs(), 0.0)
+    size = size / size.amax(1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)  # the sum of huge ones overflows
     left = size.masked_fill(fallen, 0).sum(1, keepdim=True)
     return torch.where(left > 0, size.sum(1, keepdim=True) / torch.where(left > 0, left, 1.0), 1.0)
 
@@ -86,6 +89,7 @@ class Ranked(Dropout):
         clamp: upper bound on the factors of "mass" and "unbiased"; :attr:`clamped` is the share it cut in the last
             training forward.
 
+    :attr:`clamped` is a buffer, so under ``torch.func.vmap`` "mass" and "unbiased" need stacked buffers, like BatchNorm.
     ``check_finite = True``, on a layer or a class, raises ValueError on non-finite input instead of letting it through.
     """
 
@@ -124,7 +128,7 @@ class Ranked(Dropout):
         if how_many(self.p, flat.shape[1]) == 0:
             return x
         chosen = self._select(flat, noise)
-        y = x.masked_fill(chosen.mask.reshape(x.shape), 0)
+        y = zero_where(chosen.mask.reshape(x.shape), x)
         if self.rescale == "none":
             return y
         factor = self._factor(flat, chosen).to(x.dtype).expand_as(flat)
@@ -169,14 +173,13 @@ class Race(Ranked):
         return (uniforms_like_rows(x),)
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
-        key = log_exponentials(noise[0])
-        key = key.sub_(flat.log()) if self.power > 0 else key.add_(flat.log())
+        key = log_exponentials(noise[0]) - self.power * flat.log()
         return torch.where(self.competes(flat), key, torch.inf)
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
         """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""
-        weight = flat if self.power > 0 else flat.reciprocal().clamp(max=torch.finfo(flat.dtype).max)
-        return torch.where(self.competes(flat), (weight * chosen.threshold.exp()).exp(), 1.0)
+        exponent = (self.power * flat.log() + chosen.threshold).exp()
+        return torch.where(self.competes(flat) & ~chosen.mask, exponent.exp(), 1.0)
 
 
 def rows(x: Tensor) -> Tensor:

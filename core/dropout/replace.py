@@ -37,21 +37,32 @@ def replace_dropout(model: nn.Module, name: str, p: float | None = None, **knobs
             f"as in {technique(name).__name__}(layer, p)"
         )
     knobs.pop("form", None)
-    model = _swap(model, {}, _unwrapped)
     counts = _Counts()
+    model = _swap(model, {}, counts.unwrapped)
     where = next(model.parameters(), torch.empty(0)).device
     model = _swap(model, {}, lambda module: counts.swapped(module, name, p, knobs, where))
     if counts.left:
         warnings.warn(f"Left as they are, for they drop channels or rescale: {', '.join(counts.left)}", stacklevel=2)
     if not counts.replaced:
-        warnings.warn("The model has no nn.Dropout to replace; nothing was changed", stacklevel=2)
+        undone = f"its {counts.undone} layer wrappers were undone" if counts.undone else "nothing was changed"
+        warnings.warn(f"The model has no nn.Dropout to replace; {undone}", stacklevel=2)
     return model
 
 
 class _Counts:
     def __init__(self) -> None:
-        self.replaced = 0
+        self.replaced = self.undone = 0
         self.left: list[str] = []
+
+    def unwrapped(self, module: nn.Module) -> nn.Module:
+        if not isinstance(module, LayerDropout) or not hasattr(module, "layer"):
+            return module
+        self.undone += 1
+        if isinstance(module.activation, nn.Module):
+            return nn.Sequential(module.layer, module.activation)
+        if module.activation is None:
+            return module.layer
+        return nn.Sequential(module.layer, _Function(module.activation))
 
     def swapped(
         self, module: nn.Module, name: str, p: float | None, knobs: dict[str, Any], device: torch.device
@@ -77,14 +88,6 @@ def _swap(module: nn.Module, seen: dict[nn.Module, nn.Module], change: Callable[
         if child is not None:
             new._modules[key] = _swap(child, seen, change)
     return new
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    if not isinstance(module, LayerDropout) or not hasattr(module, "layer"):
-        return module
-    if isinstance(module.activation, nn.Module):
-        return nn.Sequential(module.layer, module.activation)
-    return module.layer if module.activation is None else nn.Sequential(module.layer, _Function(module.activation))
 
 
 class _Function(nn.Module):

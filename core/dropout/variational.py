@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import Dropout, Knob, Noise, block, gaussian_variance, normals, scale_by
+from .base import Dropout, Knob, Noise, block, gaussian_variance, normals, scale_by, zeros_from
 from .wrapper import Activation, LayerDropout, affine, output_shape, safe_sqrt, spread
 
 ALPHA_RANGE = (1e-4, 1e4)
@@ -120,10 +120,9 @@ class Variational(LayerDropout):
     def _alpha_shape(self) -> tuple[int, ...]:
         if self.form == "activation":
             return () if self.units is None else (self.units,)
-        weight = self.layer.weight
         if self.per == "input":
-            return (1, weight.shape[1], *[1] * (weight.dim() - 2))
-        return tuple(weight.shape) if self.per == "weight" else ()
+            return (self.layer.weight.shape[1] * getattr(self.layer, "groups", 1),)
+        return tuple(self.layer.weight.shape) if self.per == "weight" else ()
 
     @property
     def alpha(self) -> Tensor:
@@ -169,10 +168,10 @@ class Variational(LayerDropout):
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
         if self.form == "weight":
             if self.p == 1.0:
-                return self.activate(torch.zeros_like(noise[0], dtype=x.dtype))
-            return self.activate(preactivation(self.layer, x, self.alpha, noise[0]))
+                return self.activate(zeros_from(self.layer(x)))
+            return self.activate(preactivation(self.layer, x, self._per_weight(), noise[0]))
         if self.p == 1.0:
-            return torch.zeros_like(x)
+            return zeros_from(x)
         return scale_by(x, 1.0 + self._per_unit(x) * noise[0])
 
     def _per_unit(self, x: Tensor) -> Tensor:
@@ -184,6 +183,15 @@ class Variational(LayerDropout):
         if math.prod(shape) != self.units:
             raise ValueError(f"Variational has units={self.units}, but an example here has {math.prod(shape)} units")
         return std.reshape(shape)
+
+    def _per_weight(self) -> Tensor:
+        """α, broadcastable to the layer's weight."""
+        if self.per != "input":
+            return self.alpha
+        weight, groups = self.layer.weight, getattr(self.layer, "groups", 1)
+        alpha = self.alpha.view(groups, weight.shape[1], *[1] * (weight.dim() - 2))
+        # Group g of the outputs sees channels of group g alone.
+        return alpha if groups == 1 else alpha.repeat_interleave(weight.shape[0] // groups, 0)
 
     def expect(self, x: Tensor) -> Tensor:
         return x if self.form == "activation" else self.activate(self.layer(x))
