@@ -1,0 +1,138 @@
+"""What a training run is told: one frozen record, with the paper's protocol as defaults. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
+from typing import Any
+
+PRECISIONS = ("fp32", "bf16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message is one sentence for the person who set it."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run; the defaults are the paper's (section 4): Adam, lr 5e-4, L2 1e-3, batches of 100.
+
+    Attributes:
+        dataset: "digits", "mnist", "cifar10", or a folder of class folders of images.
+        network: a key of ``models.NETWORKS``, or "auto" for the data set's own.
+        technique: a key of ``core.dropout.TECHNIQUES``, or "none".
+        p: drop probability at every position, or one each; None takes the network's own.
+        knobs: options of the technique.
+        width: factor on the network's channels and units.
+        epochs, batch_size, lr, weight_decay, seed: as usual; weight decay is Adam's L2.
+        device: "auto" takes CUDA, else MPS, else the CPU; "cuda:1" and the like are understood.
+        precision: "fp32", or "bf16" for autocast.
+        schedule: how p changes over epochs, a key of ``core.dropout.schedules.SCHEDULES``.
+        refresh_epochs: DropCorr: epochs between covariance estimates; None leaves it to the knob refresh_every.
+        refresh_growth: factor by which that interval grows each epoch.
+        kl_weight: factor on the variational divergence.
+        record_every: seconds between two step records.
+    """
+
+    dataset: str = "digits"
+    network: str = "auto"
+    technique: str = "standard"
+    p: float | tuple[float, ...] | None = None
+    knobs: dict[str, Any] = field(default_factory=dict)
+    width: float = 1.0
+    epochs: int = 10
+    batch_size: int = 100
+    lr: float = 5e-4
+    weight_decay: float = 1e-3
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    schedule: str = "constant"
+    refresh_epochs: float | None = None
+    refresh_growth: float = 1.0
+    kl_weight: float = 1.0
+    record_every: float = 0.25
+
+    def validated(self) -> Config:
+        """Itself with p as a float or tuple; ConfigError says what is wrong and what is allowed."""
+        for name in ("epochs", "batch_size"):
+            _whole(name, getattr(self, name), 1)
+        _whole("seed", self.seed, 0)
+        for name in ("width", "lr", "refresh_epochs"):
+            _number(name, getattr(self, name), above=True, optional=name == "refresh_epochs")
+        for name in ("weight_decay", "kl_weight", "record_every"):
+            _number(name, getattr(self, name))
+        _number("refresh_growth", self.refresh_growth, low=1.0)
+        _word("precision", self.precision, PRECISIONS)
+        _word("device", str(self.device).partition(":")[0], DEVICES)
+        if not self.dataset:
+            raise ConfigError("Name a data set: digits, mnist, cifar10 or a folder of class folders.")
+        self._check_technique()
+        return replace(self, p=_probabilities(self.p))
+
+    def _check_technique(self) -> None:
+        from core.dropout import check_knobs  # torch takes seconds to import, and a list of runs needs none
+        from core.dropout.schedules import ON_OFF, SCHEDULES
+        from models import NETWORKS
+
+        try:
+            check_knobs(self.technique, self.knobs)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        _word("network", self.network, ("auto", *NETWORKS))
+        _word("schedule", self.schedule, tuple(SCHEDULES))
+        if self.technique in ("variational", "standout"):
+            _word(
+                f"schedule of {self.technique}, which learns its noise or draws it from the units,",
+                self.schedule,
+                ON_OFF,
+            )
+        if self.refresh_epochs is not None and self.technique != "dropcorr":
+            raise ConfigError(
+                f"refresh_epochs is about DropCorr's covariance; {self.technique} has none, so leave it out."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """The inverse of :meth:`to_dict`; ConfigError for a key that no setting has."""
+        unknown = values.keys() - {f.name for f in fields(cls)}
+        if unknown:
+            raise ConfigError(f"There is no setting {', '.join(sorted(unknown))}.")
+        p = values.get("p")
+        return cls(**{**values, "p": tuple(p) if isinstance(p, Sequence) else p})
+
+
+def _whole(name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ConfigError(f"{name} must be a whole number of at least {low}, got {value!r}.")
+
+
+def _number(name: str, value: Any, *, low: float = 0.0, above: bool = False, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value < low or (above and value == low):
+        raise ConfigError(f"{name} must be a number {'above' if above else 'of at least'} {low:g}, got {value!r}.")
+
+
+def _word(name: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def _probabilities(p: Any) -> float | tuple[float, ...] | None:
+    if p is None:
+        return None
+    values = tuple(p) if isinstance(p, Sequence) and not isinstance(p, str) else (p,)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
+            raise ConfigError(f"p is the probability of dropping and must lie between 0 and 1, got {value!r}.")
+    numbers = tuple(float(value) for value in values)
+    return numbers if isinstance(p, Sequence) else numbers[0]

@@ -1,0 +1,318 @@
+"""The training loop: a generator of Progress records that knows no store and no screen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.config import Config, ConfigError
+from core.data import Dataset, Split, load
+from core.dropout import DropCorr, dropouts, factory, kl, noise_parameters, set_p
+from core.dropout.schedules import p_at, refresh_every
+from core.environment import choose_device, environment
+from core.randomness import preserved, random_state, seeded_state, set_random_state
+from models import build, network_for
+
+__all__ = ["Config", "ConfigError", "Progress", "Trainer", "choose_device", "environment", "evaluate"]
+
+EVALUATION_BATCH = 1000
+SUBSET_SEED = 20130613
+# A network that knows nothing has loss ln(classes); twenty times that is confidently wrong, and no way back is known.
+DIVERGED = 20.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One record of a run.
+
+    Attributes:
+        kind: "step", "epoch" (evaluated) or "end" (tested, or failed).
+        step, epoch: optimiser steps done, and the epochs they make, a fraction.
+        loss, accuracy: mean cross entropy and accuracy in train mode, since the last record, or over the whole epoch.
+        train_eval_loss: cross entropy in eval mode on a fixed part of the training set.
+        val_loss, val_accuracy, test_loss, test_accuracy: in eval mode; None where not measured.
+        images_per_s: training images a second of training time, since the last record.
+        train_seconds, eval_seconds: spent so far in training and in evaluating, kept apart.
+        p, lr: as they were in the last step.
+    """
+
+    kind: str
+    step: int
+    epoch: float
+    status: str = "running"
+    reason: str | None = None
+    loss: float | None = None
+    accuracy: float | None = None
+    train_eval_loss: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    images_per_s: float | None = None
+    train_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    p: tuple[float, ...] = ()
+    lr: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+class Trainer:
+    """Trains one network as ``config`` says.
+
+    The same seed gives the same initial weights and the same order of examples, whatever the technique. The loop
+    keeps random numbers of its own: what happens outside between two records does not change a run.
+
+    Args:
+        config: the settings; ConfigError if they cannot be used.
+        data: the data set, if it is loaded already.
+    """
+
+    def __init__(self, config: Config, data: Dataset | None = None) -> None:
+        self.config = config.validated()
+        self.device = choose_device(config.device)
+        self.data = (data or load(config.dataset)).to(self.device)
+        network = config.network if config.network != "auto" else network_for(self.data.name, self.data.shape)
+        self.config = replace(self.config, network=network)
+        self._random = seeded_state(config.seed, self.device)
+        with self._own_random_numbers():
+            self.model = self._build().to(self.device)
+        self._random = seeded_state(config.seed, self.device)  # techniques differ in what they draw while being built
+        self.p = tuple(layer.p for layer in dropouts(self.model))
+        self.optimizer = self._optimizer()
+        self.step = 0
+        self.train_seconds = self.eval_seconds = 0.0
+        self.status = "running"
+        self._tally = torch.zeros(
+            2, 3, device=self.device
+        )  # (since the record, over the epoch) x (loss, right, images)
+        self._recorded = 0.0
+        self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())
+
+    def _build(self) -> nn.Module:
+        c = self.config
+        try:
+            return build(
+                c.network,
+                factory(c.technique, **c.knobs),
+                shape=self.data.shape,
+                classes=len(self.data.classes),
+                width=c.width,
+                p=c.p,
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def _optimizer(self) -> torch.optim.Adam:
+        noise = list(noise_parameters(self.model))
+        taken = {id(q) for q in noise}
+        weights = [q for q in self.model.parameters() if id(q) not in taken]
+        groups = [{"params": weights, "weight_decay": self.config.weight_decay}]
+        if noise:
+            groups.append({"params": noise, "weight_decay": 0.0})
+        return torch.optim.Adam(groups, lr=self.config.lr, fused=self.device.type in ("cpu", "cuda"))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps an epoch takes."""
+        images, batch = len(self.data.train), self.config.batch_size
+        # Batch normalisation cannot train on a single example, so a last batch of one is left out.
+        return max(1, images // batch + (images % batch > 1))
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_per_epoch * self.config.epochs
+
+    def run(self) -> Iterator[Progress]:
+        """Train to the end, a record at a time; may be left after any record and called again to go on."""
+        while self.status == "running":
+            with self._own_random_numbers():
+                record = self._advance()
+            yield record
+
+    def _advance(self) -> Progress:
+        """Train up to the next record."""
+        if self.step >= self.total_steps:
+            return self._finish()
+        started = time.perf_counter()
+        seen = self.step
+        due = self.config.record_every
+        while True:
+            self._train_step()
+            at_end = self.step % self.steps_per_epoch == 0
+            if at_end or time.perf_counter() - started >= due:
+                break
+        loss, accuracy, images = self._read(0)  # waits for the device, so it belongs to the time of training
+        seconds = time.perf_counter() - started
+        self.train_seconds += seconds
+        if problem := self._trouble(loss, seen):
+            return self._fail(problem)
+        record = self._record("step", loss=loss, accuracy=accuracy, images_per_s=images / seconds)
+        return self._end_epoch(record) if at_end else record
+
+    def _train_step(self) -> None:
+        epoch, batch = divmod(self.step, self.steps_per_epoch)
+        if batch == 0 or self._batches[0] != epoch:
+            self._start_epoch(epoch)
+        index = self._batches[1][batch]
+        x, y = self.data.normalise(self.data.train.x[index]), self.data.train.y[index]
+        self.model.train()
+        with self._autocast():
+            out = self.model(x)
+        loss = F.cross_entropy(out.float(), y)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss + self.config.kl_weight / len(self.data.train) * kl(self.model).to(self.device)).backward()
+        self.optimizer.step()
+        self.step += 1
+        with torch.no_grad():
+            right = (out.argmax(1) == y).sum()
+            n = len(index)
+            self._tally += torch.stack([loss.detach() * n, right.to(loss.dtype), loss.new_tensor(float(n))])
+
+    def _start_epoch(self, epoch: int) -> None:
+        """Order of examples, p, the covariance's interval: functions of seed and epoch, so a resumed run agrees."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
+        self._batches = (epoch, order.split(self.config.batch_size))
+        set_p(self.model, [p_at(self.config.schedule, p, epoch, self.config.epochs) for p in self.p])
+        if self.config.refresh_epochs is not None:
+            every = refresh_every(self.config.refresh_epochs, self.config.refresh_growth, epoch, self.steps_per_epoch)
+            for layer in dropouts(self.model):
+                if isinstance(layer, DropCorr):
+                    layer.refresh_every = every
+
+    def _end_epoch(self, record: Progress) -> Progress:
+        loss, accuracy, _ = self._read(1)
+        started = time.perf_counter()
+        val_loss, val_accuracy = self._evaluate(self.data.validation)
+        train_eval_loss, _ = self._evaluate(self._part_of_training())
+        self.eval_seconds += time.perf_counter() - started
+        return replace(
+            record,
+            kind="epoch",
+            loss=loss,
+            accuracy=accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            train_eval_loss=train_eval_loss,
+            eval_seconds=self.eval_seconds,
+        )
+
+    def _finish(self) -> Progress:
+        started = time.perf_counter()
+        test_loss, test_accuracy = self._evaluate(self.data.test)
+        self.eval_seconds += time.perf_counter() - started
+        self.status = "done"
+        return self._record("end", test_loss=test_loss, test_accuracy=test_accuracy)
+
+    def _fail(self, reason: str) -> Progress:
+        self.status = "failed"
+        return self._record("end", reason=reason)
+
+    def _trouble(self, loss: float, since: int) -> str | None:
+        advice = "lower the learning rate or p"
+        if not math.isfinite(loss):
+            return f"The loss became {loss} between steps {since} and {self.step}; {advice}."
+        limit = DIVERGED * math.log(max(2, len(self.data.classes)))
+        if loss > limit:
+            guess = limit / DIVERGED
+            return f"The loss diverged: {loss:.3g} by step {self.step}, where guessing gives {guess:.2f}; {advice}."
+        return None
+
+    def _record(self, kind: str, **values: Any) -> Progress:
+        return Progress(
+            kind=kind,
+            step=self.step,
+            epoch=self.step / self.steps_per_epoch,
+            status=self.status,
+            train_seconds=self.train_seconds,
+            eval_seconds=self.eval_seconds,
+            p=tuple(layer.p for layer in dropouts(self.model)),
+            lr=self.optimizer.param_groups[0]["lr"],
+            **values,
+        )
+
+    def _read(self, row: int) -> tuple[float, float, float]:
+        """Mean loss, accuracy and number of images of a row of the tally, which starts anew."""
+        loss, right, images = self._tally[row].tolist()
+        self._tally[row].zero_()
+        return loss / images, right / images, images
+
+    def _part_of_training(self) -> Split:
+        """As many training examples as there are for validation, always the same ones."""
+        train, size = self.data.train, min(len(self.data.train), max(1000, len(self.data.validation)))
+        generator = torch.Generator().manual_seed(SUBSET_SEED)
+        index = torch.randperm(len(train), generator=generator)[:size].to(self.device)
+        return Split(train.x[index], train.y[index])
+
+    def _evaluate(self, split: Split) -> tuple[float, float]:
+        with self._autocast():
+            return evaluate(self.model, self.data, split)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        with preserved(self.device):
+            set_random_state(self._random, self.device)
+            yield
+            self._random = random_state(self.device)
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, for ``torch.save``; loads with ``weights_only=True``."""
+        saved = self.model.state_dict()
+        return {
+            "config": self.config.to_dict(),
+            "model": saved,
+            "buffers": {k: v for k, v in self.model.named_buffers() if k not in saved},
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "status": self.status,
+            "seconds": (self.train_seconds, self.eval_seconds),
+            "tally": self._tally,
+            "random": self._random,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``; more epochs may be asked for, anything else that differs is a ConfigError."""
+        mine, theirs = self.config.to_dict(), dict(state["config"])
+        changed = [k for k in mine if k not in ("epochs", "device", "record_every") and mine[k] != theirs.get(k)]
+        if changed:
+            raise ConfigError(f"The saved state belongs to another run: {', '.join(changed)} differ.")
+        self.model.load_state_dict(state["model"])
+        for name, value in state["buffers"].items():
+            owner, _, leaf = name.rpartition(".")
+            setattr(self.model.get_submodule(owner), leaf, value.to(self.device, copy=True))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.status = "running" if self.step < self.total_steps else state["status"]
+        self.train_seconds, self.eval_seconds = state["seconds"]
+        self._tally = state["tally"].to(self.device, copy=True)
+        self._random = dict(state["random"])
+        self._batches = (-1, ())
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Dataset, split: Split) -> tuple[float, float]:
+    """Mean cross entropy and accuracy of ``model`` in eval mode on ``split``; the model's mode is left as it was."""
+    training = model.training
+    model.eval()
+    total = torch.zeros(2, device=split.x.device)
+    for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True):
+        out = model(data.normalise(x)).float()
+        total += torch.stack([F.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum().float()])
+    model.train(training)
+    loss, right = (total / len(split)).tolist()
+    return loss, right
