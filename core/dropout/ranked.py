@@ -89,7 +89,7 @@ class Ranked(Dropout):
         clamp: upper bound on the factors of "mass" and "unbiased"; :attr:`clamped` is the share it cut in the last
             training forward.
 
-    :attr:`clamped` is a buffer, so under ``torch.func.vmap`` "mass" and "unbiased" need stacked buffers, like BatchNorm.
+    :attr:`clamped` is a buffer: in ``torch.func.vmap``, "mass" and "unbiased" need stacked buffers, as BatchNorm does.
     ``check_finite = True``, on a layer or a class, raises ValueError on non-finite input instead of letting it through.
     """
 
