@@ -1,8 +1,9 @@
 """DataFrame → Plotly figure. Colours are those for a light page: the component exchanges them on a dark one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -19,27 +20,18 @@ class Chart:
     legend: Mapping[str, Style]
 
 
-def accuracy_per_epoch(curves: pd.DataFrame) -> Chart:
-    """Mean validation accuracy with a band of one sd over seeds, of ``core.comparison.curves``."""
-    figure = go.Figure()
-    legend: dict[str, Style] = {}
-    for variant, frame in curves.groupby("variant", sort=False):
-        look = legend[str(variant)] = style(frame["technique"].iloc[0])
-        epoch, mean, sd = frame["epoch"].to_numpy(), 100 * frame["mean"].to_numpy(), 100 * frame["sd"].to_numpy()
-        if (frame["n"] > 1).any():
-            figure.add_scatter(
-                x=[*epoch, *epoch[::-1]], y=[*(mean + sd), *(mean - sd)[::-1]], fill="toself", fillcolor=look.light,
-                line={"width": 0}, opacity=0.18, hoverinfo="skip", legendgroup=str(variant),
-            )  # fmt: skip
-        figure.add_scatter(
-            x=epoch, y=mean, customdata=frame["n"].to_numpy(), legendgroup=str(variant),
-            mode="lines+markers" if len(epoch) <= 40 else "lines",
-            line={"color": look.light, "width": 2, "dash": look.dash}, marker=_marker(look, 7),
-            hovertemplate=f"{_plain(variant)}<br>epoch %{{x}}: %{{y:.1f}} % (n = %{{customdata}})<extra></extra>",
-        )  # fmt: skip
-    figure.update_layout(
-        xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero"}, yaxis={"ticksuffix": " %"}, template=None
-    )
+def accuracy_per_epoch(curves: pd.DataFrame, order: Sequence[str] = ()) -> Chart:
+    """Mean validation accuracy with a band of one sd over seeds, of ``core.comparison.curves``.
+
+    Variants in ``order`` come first in the legend.
+    """
+    parts = {str(variant): frame for variant, frame in curves.groupby("variant", sort=False)}
+    names = [name for name in order if name in parts] + [name for name in parts if name not in order]
+    legend = {name: style(parts[name]["technique"].iloc[0]) for name in names}
+    # All bands lie behind all lines.
+    bands = [_band(name, parts[name], legend[name]) for name in names if (parts[name]["n"] > 1).any()]
+    figure = go.Figure([*bands, *(_curve(name, parts[name], legend[name]) for name in names)])
+    figure.update_layout(xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero"}, template=None)
     last = curves.sort_values("epoch").groupby("variant", sort=False).tail(1)
     ends = [f"{row.variant} ends at {100 * row.mean:.1f} %" for row in last.itertuples(index=False)]
     title = "Validation accuracy per epoch (%)"
@@ -62,12 +54,29 @@ def accuracy_against_time(summary: pd.DataFrame, unit: str) -> Chart:
         )  # fmt: skip
     figure.update_layout(
         xaxis={"title": {"text": f"Training time an epoch ({unit})"}},
-        yaxis={"ticksuffix": " %"},
         template=None,
     )
     words = [f"{r.variant} {100 * r.accuracy:.1f} % at {r.ratio:.2f} times" for r in summary.itertuples(index=False)]
     title = "Test accuracy (%) against training time"
     return Chart(figure, title, f"{title}: {'; '.join(words)}", legend)
+
+
+def _curve(name: str, frame: pd.DataFrame, look: Style) -> go.Scatter:
+    return go.Scatter(
+        x=frame["epoch"].to_numpy(), y=100 * frame["mean"].to_numpy(), customdata=frame["n"].to_numpy(),
+        mode="lines+markers" if len(frame) <= 40 else "lines", legendgroup=name,
+        line={"color": look.light, "width": 2, "dash": look.dash}, marker=_marker(look, 7),
+        hovertemplate=f"{_plain(name)}<br>epoch %{{x}}: %{{y:.1f}} % (n = %{{customdata}})<extra></extra>",
+    )  # fmt: skip
+
+
+def _band(name: str, frame: pd.DataFrame, look: Style) -> go.Scatter:
+    epoch, mean, sd = (frame[column].to_numpy() for column in ("epoch", "mean", "sd"))
+    outline = 100 * np.concatenate([mean + sd, (mean - sd)[::-1]])
+    return go.Scatter(
+        x=np.concatenate([epoch, epoch[::-1]]), y=outline, fill="toself", fillcolor=look.light, line={"width": 0},
+        mode="lines", opacity=0.16, hoverinfo="skip", legendgroup=name,
+    )  # fmt: skip
 
 
 def _marker(look: Style, size: int) -> dict[str, object]:

@@ -61,7 +61,7 @@ class Choices:
     def draw(self) -> list[str]:
         chosen = st.pills(
             self.label, list(self.options), selection_mode="multi", default=list(self.default),
-            format_func=_shown(self.options), key=self.key, help=self.help, bind="query-params",
+            format_func=_shown(self.options), key=self.key, help=self.help, wrap=True, bind="query-params",
         )  # fmt: skip
         return [name for name in self.options if name in chosen]
 
@@ -114,8 +114,8 @@ class Number:
 
     def _range(self) -> str:
         if self.high is None:
-            return f"at or above {self.low:g}"
-        return f"between {self.low:g} and {self.high:g}" if self.low is not None else f"at or below {self.high:g}"
+            return f"at or above {self.low:,g}"
+        return f"between {self.low:,g} and {self.high:,g}" if self.low is not None else f"at or below {self.high:,g}"
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,29 @@ class Text:
         ).strip()  # fmt: skip
 
 
+def address() -> dict[str, list[str]]:
+    """The values that the page's address carries, by key."""
+    return {key: st.query_params.get_all(key) for key in st.query_params}
+
+
 def notices(address: Mapping[str, Sequence[str]], controls: Iterable[Control]) -> list[str]:
     """One sentence for each value of the address that fits no control; to be asked before the widgets are made."""
     problems = (control.problem(address[control.key]) for control in controls if control.key in address)
     return [problem for problem in problems if problem]
+
+
+def warn(sentences: Sequence[str]) -> None:
+    """Show what ``notices`` found, all in one place; nothing where it found nothing."""
+    if sentences:
+        st.warning("  \n".join(plain_text(sentence) for sentence in sentences), icon=":material/link_off:")
+
+
+def plain_text(text: object) -> str:
+    """Text safe to show where Markdown is read: names and paths stay as they are."""
+    shown = str(text)
+    for mark in "\\`*_[]<>$:#~|":
+        shown = shown.replace(mark, f"\\{mark}")
+    return shown
 
 
 def knob_control(technique: str, knob: Any) -> Control:

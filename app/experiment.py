@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.training import Config
+from core.config import Config
 
 FOLDER = "folder"
 

@@ -30,7 +30,7 @@ def snapshot(store: RunStore, ids: Sequence[str], since: int) -> dict[str, Any]:
 
 def state(run: Run) -> dict[str, Any]:
     """A run as its row in the page shows it; what is not known yet is None."""
-    latest, final = run.latest or {}, run.final or {}
+    latest, final = run.latest, run.final
     epochs = run.config.get("epochs")
     epoch = latest.get("epoch")
     return {
@@ -56,9 +56,11 @@ def eta(latest: dict[str, Any], epochs: float | None) -> float | None:
 
 
 def device(run: Run) -> str | None:
-    """The device as a person reads it."""
-    name = (run.environment or {}).get("device")
-    return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(str(name), name) if name else None
+    """The device as a person reads it, None before the run has one."""
+    kind = run.environment.get("device")
+    if kind is None:
+        return None
+    return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(kind) or str(run.environment.get("device_name") or kind)
 
 
 def points(frame: pd.DataFrame | None) -> dict[str, list[Any]]:

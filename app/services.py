@@ -7,11 +7,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.controls import plain_text
+from core.config import Config, ConfigError
 from core.data import DataError
 from core.home import HomeError, home
 from core.jobs import LocalEngine
 from core.runs import Run, RunStore, StoreError
-from core.training import Config, ConfigError
 
 ACTIVE = ("queued", "running", "paused")
 
@@ -43,13 +44,17 @@ def start(configs: Sequence[Config]) -> list[str]:
 
 
 def act(verb: str, ids: Iterable[str]) -> None:
-    """Carry out a wish that came from a browser: ``verb`` is pause, resume or stop; ended runs are left as they are."""
-    verbs = {"pause": engine().pause, "resume": engine().resume, "stop": engine().cancel}
-    if verb not in verbs:
+    """Carry out a wish that came from a browser: ``verb`` is pause, resume or stop.
+
+    A run that is past it, as one that ended while its button was pressed, is left as it is.
+    """
+    able = {"pause": ACTIVE, "resume": ("paused", "stopped", "failed", "lost"), "stop": ACTIVE}
+    if verb not in able:
         raise StoreError(f"A run can be paused, resumed or stopped, not {verb!r}.")
+    do = {"pause": engine().pause, "resume": engine().resume, "stop": engine().cancel}[verb]
     for run in existing(ids):
-        if run.status in ACTIVE:
-            verbs[verb](run.id)
+        if run.status in able[verb]:
+            do(run.id)
 
 
 def delete(ids: Sequence[str]) -> None:
@@ -68,8 +73,7 @@ def existing(ids: Iterable[str]) -> list[Run]:
 
 def look_after() -> None:
     """Start queued runs whose turn it is, and notice those whose process died."""
-    for run in store().list(status=ACTIVE):
-        engine().poll(run.id)
+    engine().advance()
 
 
 @contextmanager
@@ -80,11 +84,3 @@ def guard() -> Iterator[None]:
     except (ConfigError, DataError, HomeError, StoreError) as error:
         st.error(plain_text(error), icon=":material/error:")
         st.stop()
-
-
-def plain_text(text: object) -> str:
-    """Text safe to show where Markdown is read: names and paths stay as they are."""
-    shown = str(text)
-    for mark in "\\`*_[]<>$:#~|":
-        shown = shown.replace(mark, f"\\{mark}")
-    return shown

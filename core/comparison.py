@@ -85,7 +85,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         }
     )
     base = reference(rows)
-    unit = math.nan if base is None else float(out["ratio"].at[base])
+    unit = math.nan if base is None else float(out["ratio"].to_dict()[base])
     out[["ratio", "ratio_sd"]] /= unit
     return out.sort_values("accuracy", ascending=False, kind="stable").reset_index()
 
@@ -175,7 +175,7 @@ def _ranking(rows: pd.DataFrame, stats: pd.DataFrame, score: str) -> str:
 
 
 def _row(run: Run, label: str) -> dict[str, Any]:
-    final = run.final or {}
+    final = {**run.latest, **run.final}
     seconds = final.get("train_seconds")
     epochs = final.get("epoch", run.config.get("epochs"))
     return {
@@ -191,7 +191,7 @@ def _row(run: Run, label: str) -> dict[str, Any]:
         "test_accuracy": _number(final.get("test_accuracy")),
         "train_seconds": _number(seconds),
         "seconds_per_epoch": _number(seconds / epochs if seconds and epochs else None),
-        "device": run.environment.get("device"),
+        "device": run.environment.get("device_name") or run.environment.get("device"),
     }
 
 

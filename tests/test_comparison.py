@@ -16,6 +16,7 @@ class FakeRun:
     id: str
     config: dict[str, Any]
     final: dict[str, Any] = field(default_factory=dict)
+    latest: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=lambda: {"device": "cpu"})
     status: str = "done"
     created: float = 0.0

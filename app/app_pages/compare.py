@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import charts, services
 from app.components.plot import plot
-from app.controls import Choice, notices
+from app.controls import Choice, address, notices, plain_text, warn
 from app.names import techniques
 from core import comparison
 from core.data import DATASETS
@@ -17,16 +17,9 @@ from core.runs import Run
 from models import NETWORKS
 
 TITLES = techniques()
-STATUS = {"done": "done", "stopped": "stopped", "failed": "failed", "lost": "lost"}
 
 EMPTY = """
-<div class="ds-empty">
-<svg viewBox="0 0 320 130" fill="none" aria-hidden="true" stroke-linecap="round">
-<path d="M28 8V106H312" stroke="currentColor" opacity=".3"/>
-<path d="M80 34V62M70 34H90M70 62H90M60 48H100" stroke="#606060" stroke-width="2"/>
-<path d="M160 18V40M150 18H170M150 40H170M138 29H182" stroke="#378981" stroke-width="2"/>
-<path d="M250 44V78M240 44H260M240 78H260M232 61H268" stroke="#D65068" stroke-width="2"/>
-</svg>
+<div class="ds-empty ds-empty-compare">
 <h2>Nothing to compare yet</h2>
 <p>This page shows the accuracy of each technique over the epochs, what it costs in time, and whether the differences
 are more than chance. It needs runs that have finished.</p>
@@ -64,8 +57,7 @@ def choose_group(groups: dict[tuple[str, str], list[Run]]) -> tuple[str, str]:
     """Only runs of one data set and network compare; the newest group is shown first."""
     names = {f"{data}|{network}": group_title(data, network, len(groups[data, network])) for data, network in groups}
     control = Choice("group", "Data set and network", names, next(iter(names)))
-    for sentence in notices({key: st.query_params.get_all(key) for key in st.query_params}, [control]):
-        st.warning(services.plain_text(sentence), icon=":material/link_off:")
+    warn(notices(address(), [control]))
     if len(names) == 1:
         return next(iter(groups))
     place, _ = st.columns([2, 3])
@@ -86,15 +78,15 @@ def figures(rows: pd.DataFrame) -> None:
     finished = rows.dropna(subset=["test_accuracy"])
     records = services.store().metrics(list(rows["id"]), kind="epoch", columns=("epoch", "val_accuracy"))
     curves = comparison.curves(records, rows)
+    summary = comparison.summary(rows)
     left, right = st.columns(2, gap="large")
     if not curves.empty:
         with left:
-            plot(charts.accuracy_per_epoch(curves), key="per-epoch")
+            plot(charts.accuracy_per_epoch(curves, list(summary["variant"])), key="per-epoch")
             if (curves["n"] > 1).any():
                 st.caption("Line: mean over seeds. Band: ± one standard deviation.")
     if finished.empty:
         return
-    summary = comparison.summary(rows)
     base = comparison.reference(rows)
     with right:
         plot(charts.accuracy_against_time(summary, f"× {base}"), key="against-time")
@@ -112,24 +104,24 @@ def time_note(rows: pd.DataFrame, base: str) -> str:
     why = "" if plain else ", the fastest, as no run without dropout is here"
     devices = rows["device"].dropna().unique()
     mixed = "" if len(devices) < 2 else " These runs were trained on different devices: their times do not compare."
-    return services.plain_text(f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}")
+    return plain_text(f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}")
 
 
 def shown_summary(summary: pd.DataFrame, base: str) -> pd.DataFrame:
     """The summary as a person reads it."""
     return pd.DataFrame(
         {
-            "Technique": [services.plain_text(name) for name in summary["variant"]],
+            "Technique": [plain_text(name) for name in summary["variant"]],
             "Runs": summary["n"].astype(str),
-            "Test accuracy": [
+            "Test accuracy, mean ± sd": [
                 spread(100 * mean, 100 * sd, "%", digits=1)
                 for mean, sd in zip(summary["accuracy"], summary["accuracy_sd"], strict=True)
             ],
-            "Training time": [
+            "Training time, mean ± sd": [
                 spread(mean, sd, "s", digits=1 if mean >= 1 else 2)
                 for mean, sd in zip(summary["seconds"], summary["seconds_sd"], strict=True)
             ],
-            f"Time an epoch, × {services.plain_text(base)}": [f"{ratio:.2f}" for ratio in summary["ratio"]],
+            f"Time an epoch, × {plain_text(base)}": [f"{ratio:.2f}" for ratio in summary["ratio"]],
         }
     )
 

@@ -6,15 +6,15 @@ import streamlit as st
 
 from app import services
 from app.components.live_curves import live_curves
-from app.controls import Choice, Choices, Control, Number, Text, knob_control, notices
+from app.controls import Choice, Choices, Control, Number, Text, address, knob_control, notices, warn
 from app.experiment import FOLDER, Experiment, changed
 from app.names import techniques
 from app.theme import style
+from core.config import Config
 from core.data import DATASETS
 from core.dropout import TECHNIQUES
 from core.dropout.schedules import SCHEDULES
 from core.runs import Run
-from core.training import Config
 from models import NETWORKS
 
 TITLES = techniques()
@@ -25,12 +25,7 @@ MOST_SHOWN = 24
 TOGETHER = 10.0
 
 EMPTY = """
-<div class="ds-empty">
-<svg viewBox="0 0 320 130" fill="none" aria-hidden="true" stroke-linecap="round">
-<path d="M28 8V106H312" stroke="currentColor" opacity=".3"/>
-<path d="M30 96C70 40 110 30 170 25S260 19 310 18" stroke="#378981" stroke-width="3"/>
-<path d="M30 100C80 62 130 44 190 36S270 28 310 27" stroke="#D65068" stroke-width="3" stroke-dasharray="1 7"/>
-</svg>
+<div class="ds-empty ds-empty-train">
 <h2>Nothing has been trained yet</h2>
 <p>Press Start: a small network learns 1,797 real handwritten digits once with each technique you chose,
 here on this machine, in seconds. Its curves appear in this place and move while it learns.</p>
@@ -55,8 +50,7 @@ def settings(warnings: Any) -> None:
     main = main_controls()
     rare = rare_controls()
     with warnings:
-        for sentence in notices(address(), [*main, *rare, *all_knob_controls()]):
-            st.warning(services.plain_text(sentence), icon=":material/link_off:")
+        warn(notices(address(), [*main, *rare, *all_knob_controls()]))
 
     values = {control.key: draw(control) for control in main[:1]}
     folder = values["data"] == FOLDER
@@ -65,10 +59,10 @@ def settings(warnings: Any) -> None:
     elif not DATASETS[values["data"]].available():
         st.caption("Not on this machine yet: the first run downloads it, which needs the internet.")
     values["technique"] = draw(main[1])
-    for pair in (main[2:4], main[4:6]):
-        for place, control in zip(st.columns(2), pair, strict=True):
-            with place:
-                values[control.key] = draw(control)
+    values["p"] = draw(main[2])
+    for place, control in zip(st.columns(2, wrap=False), main[3:], strict=True):
+        with place:
+            values[control.key] = draw(control)
 
     button = st.container()
     with st.expander("More settings"):
@@ -80,7 +74,7 @@ def settings(warnings: Any) -> None:
         first_seed=values["seed"],
         repeats=values["repeats"],
         knobs=knobs,
-        shared={key: values[key] for key in ("p", "epochs", *(control.key for control in rare))},
+        shared={key: values[key] for key in ("p", "epochs", *(control.key for control in rare[1:]))},
     )
     with button:
         start(experiment)
@@ -142,15 +136,13 @@ def main_controls() -> list[Control]:
     return [
         Choice("data", "Data", data, DEFAULTS.dataset),
         Choices("technique", "Techniques", TITLES, ("standard", "dropcorr")),
-        Number("p", "Drop p", None, 0.0, 1.0, 0.05, "%.2f", optional=True, placeholder=own_p(chosen),
+        Number("p", "Drop probability p", None, 0.0, 1.0, 0.05, "%.2f", optional=True, placeholder=own_p(chosen),
                help="The probability of dropping a unit, at every dropout layer. Empty: the values that the network "
                     "was designed with, one for each of its layers."),
         Number("epochs", "Epochs", DEFAULTS.epochs, 1, 10_000, integer=True,
                help="How many times the network sees every training image."),
         Number("repeats", "Repeats", 1, 1, 50, integer=True,
-               help="How often each technique is trained, each time with the next seed. Three or more allow a ranking."),
-        Number("seed", "First seed", DEFAULTS.seed, 0, 1_000_000, integer=True,
-               help="The same seed gives every technique the same initial weights and the same order of images."),
+               help="How often each technique is trained, each time with the next seed. Three allow a ranking."),
     ]  # fmt: skip
 
 
@@ -163,6 +155,8 @@ FOLDER_PATH = Text(
 def rare_controls() -> list[Control]:
     networks = {"auto": "Fitting the data", **{name: cls.title for name, cls in NETWORKS.items()}}
     return [
+        Number("seed", "First seed", DEFAULTS.seed, 0, 1_000_000, integer=True,
+               help="The same seed gives every technique the same initial weights and the same order of images."),
         Choice("network", "Network", networks, DEFAULTS.network),
         Number("width", "Width", DEFAULTS.width, 0.05, 4.0, 0.05, "%.2f",
                help="The number of units in every layer relative to the paper's network."),
@@ -178,7 +172,7 @@ def rare_controls() -> list[Control]:
 def own_p(dataset: str) -> str:
     """The drop probabilities that the network of a data set was designed with, as shown in the empty field."""
     network = NETWORKS.get(dataset)
-    return "own" if network is None else "own: " + ", ".join(f"{p:g}" for p in dict.fromkeys(network.default_p))
+    return "the network's own" + ("" if network is None else ": " + ", ".join(f"{p:g}" for p in network.default_p))
 
 
 def technique_knobs(name: str) -> dict[str, Any]:
@@ -192,10 +186,6 @@ def technique_knobs(name: str) -> dict[str, Any]:
 
 def all_knob_controls() -> list[Control]:
     return [knob_control(name, knob) for name, cls in TECHNIQUES.items() for knob in cls.knobs]
-
-
-def address() -> dict[str, list[str]]:
-    return {key: st.query_params.get_all(key) for key in st.query_params}
 
 
 def draw(control: Control) -> Any:

@@ -73,7 +73,7 @@ function baseLayout(theme) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: theme.font, size: 13, color: theme.text },
-    margin: { l: 56, r: 12, t: 8, b: 48 },
+    margin: { l: 44, r: 12, t: 12, b: 44 },
     hovermode: "closest",
     hoverlabel: {
       bgcolor: theme.panel,
@@ -93,25 +93,40 @@ function axis(theme, more) {
     zeroline: false,
     ticks: "",
     automargin: true,
-    title: { standoff: 10 },
     ...more,
+    title: { ...more?.title, standoff: 8, font: { family: theme.font, size: 13, color: theme.text } },
   };
 }
 
 const PLOT_CONFIG = { displaylogo: false, displayModeBar: false, responsive: true, doubleClick: "reset+autosize" };
 
-/** The dash by which a technique is drawn, as a small picture. */
+const DASHES = { dot: "2 3", dash: "6 4", longdash: "9 4", dashdot: "6 3 2 3", longdashdot: "9 3 2 3" };
+const MARKERS = {
+  circle: "M12 8a4 4 0 1 0 8 0a4 4 0 1 0-8 0",
+  square: "M12.3 4.3h7.4v7.4h-7.4z",
+  diamond: "M16 3l5 5l-5 5l-5-5z",
+  cross: "M14.5 3.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+  x: "M13.4 3.3L16 5.9L18.6 3.3L20.7 5.4L18.1 8L20.7 10.6L18.6 12.7L16 10.1L13.4 12.7L11.3 10.6L13.9 8L11.3 5.4z",
+  "triangle-up": "M16 3l5 9h-10z",
+  "triangle-down": "M16 13l5-9h-10z",
+  star: "M16 2.5l1.5 3.8l4 .3l-3.1 2.6l1 3.9l-3.4-2.2l-3.4 2.2l1-3.9l-3.1-2.6l4-.3z",
+};
+
+/** Line, dash and marker by which a technique is drawn, as a small picture; a marker without a shape here is a circle. */
 function swatchLine(style, colour) {
-  const dashes = { solid: "", dot: "2 3", dash: "6 4", longdash: "9 4", dashdot: "6 3 2 3", longdashdot: "9 3 2 3" };
   const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 32 12");
+  svg.setAttribute("viewBox", "0 0 32 16");
   svg.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(SVG, "path");
-  line.setAttribute("d", "M1 6H31");
-  line.setAttribute("stroke", colour);
-  line.setAttribute("stroke-width", "2.5");
-  line.setAttribute("stroke-dasharray", dashes[style.dash] ?? "");
-  svg.append(line);
+  const part = (d, attributes) => {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", d);
+    for (const [name, value] of Object.entries(attributes)) path.setAttribute(name, value);
+    svg.append(path);
+  };
+  part("M1 8H31", { stroke: colour, "stroke-width": "2", "stroke-dasharray": DASHES[style.dash] ?? "" });
+  const open = style.marker.endsWith("-open");
+  const shape = MARKERS[style.marker.replace("-open", "")] ?? MARKERS.circle;
+  part(shape, { stroke: colour, "stroke-width": open ? "2" : "0", fill: open ? "var(--st-background-color)" : colour });
   return svg;
 }
 

@@ -1,5 +1,6 @@
 const AXES = { epoch: "Epoch", step: "Step", seconds: "Training time (s)" };
 const ACTIVE = new Set(["queued", "running", "paused"]);
+const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
 const TICK = 1000;
 const IDLE_TICK = 10000;
 const PATIENCE = 10000;
@@ -18,6 +19,7 @@ class View {
     this.rows = new Map();
     this.wishes = new Map();
     this.failures = 0;
+    this.eager = 0;
     this.seq = 0;
     this.x = readChoice();
     this.build();
@@ -134,7 +136,8 @@ class View {
     this.polling = false;
     if (this.closed) return;
     this.show();
-    const wait = this.failures ? Math.min(TICK * this.failures, 5000) : this.active().length ? TICK : IDLE_TICK;
+    const lively = this.active().length || Date.now() < this.eager;
+    const wait = this.failures ? Math.min(TICK * this.failures, 5000) : lively ? TICK : IDLE_TICK;
     this.timer = setTimeout(() => this.poll(), this.again ? 0 : wait);
     this.again = false;
   }
@@ -219,6 +222,7 @@ class View {
     this.show();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.poll(), 250);
+    this.eager = Date.now() + PATIENCE;
   }
 
   show() {
@@ -240,10 +244,11 @@ class View {
     row.item.dataset.status = state.status;
     row.fill.style.width = `${Math.min(100, (100 * (state.epoch ?? 0)) / (state.epochs || 1))}%`;
     const live = ACTIVE.has(state.status);
-    row.buttons.hidden = !live;
+    row.buttons.hidden = !live && !RESUMABLE.has(state.status);
+    row.stop.hidden = !live;
     row.stop.disabled = this.wishes.get(id)?.verb === "stop";
     row.toggle.hidden = state.status === "queued";
-    const verb = state.status === "paused" ? "resume" : "pause";
+    const verb = RESUMABLE.has(state.status) ? "resume" : "pause";
     row.toggle.dataset.verb = verb;
     const label = verb === "pause" ? "Pause" : "Resume";
     if (row.toggle.textContent !== label) row.toggle.textContent = label;
@@ -276,14 +281,20 @@ class View {
 
   layout(chart) {
     const theme = this.theme;
-    const y = chart.percent ? { ticksuffix: " %" } : { rangemode: "tozero" };
+    const x = { title: { text: AXES[this.x] }, rangemode: "tozero" };
+    // The whole way is shown from the start, so that the curve grows into it and the axis stands still.
+    if (this.x === "epoch") x.autorangeoptions = { include: [0, this.epochs()] };
     return {
       ...baseLayout(theme),
       // One revision an axis: what a person zoomed stays while points arrive, and falls when x means something else.
       uirevision: this.x,
-      xaxis: axis(theme, { title: { text: AXES[this.x], standoff: 10 }, rangemode: "tozero" }),
-      yaxis: axis(theme, y),
+      xaxis: axis(theme, x),
+      yaxis: axis(theme, { rangemode: chart.percent ? "normal" : "tozero" }),
     };
+  }
+
+  epochs() {
+    return Math.max(0, ...[...this.states.values()].map((state) => state.epochs ?? 0));
   }
 
   traces(chart) {
@@ -299,17 +310,20 @@ class View {
     const unit = chart.percent ? ":.1f} %" : ":.4f}";
     const train = series(columns, this.x, chart.train, chart.percent);
     const validation = series(columns, this.x, chart.validation, chart.percent);
-    const line = { color: colour, width: 2, dash: run.style.dash };
+    const line = { color: colour, width: this.runs.length > 6 ? 1.2 : 2, dash: run.style.dash };
+    // Many runs: their raw values would only be a haze.
+    const crowded = this.runs.length > 6;
+    const raw = { ...thin(train), type: "scatter", mode: "lines", line: { color: colour, width: 1 }, opacity: 0.28, hoverinfo: "skip" };
     const text = (what) => `${escapeMarkup(who)}<br>${what} %{y${unit}<extra></extra>`;
     return [
-      { ...thin(train), type: "scatter", mode: "lines", line: { color: colour, width: 1 }, opacity: 0.28, hoverinfo: "skip" },
+      ...(crowded ? [] : [raw]),
       { ...thin({ x: train.x, y: smooth(train.y) }), type: "scatter", mode: "lines", line, hovertemplate: text("training, smoothed") },
       {
         ...validation,
         type: "scatter",
         mode: validation.x.length > 60 ? "lines" : "lines+markers",
         line: { color: colour, width: 1, dash: run.style.dash },
-        marker: { symbol: run.style.marker, size: 8, color: colour, line: { width: run.style.marker.includes("open") ? 2 : 0, color: colour } },
+        marker: { symbol: run.style.marker, size: crowded ? 6 : 8, color: colour, line: { width: run.style.marker.includes("open") ? 2 : 0, color: colour } },
         hovertemplate: text("validation"),
       },
     ];
@@ -327,7 +341,7 @@ const WAITING = { pause: "pausing after this step …", resume: "going on …", 
 
 function granted(verb, status) {
   if (verb === "pause") return status !== "running";
-  if (verb === "resume") return status !== "paused";
+  if (verb === "resume") return !RESUMABLE.has(status);
   return !ACTIVE.has(status);
 }
 
