@@ -189,13 +189,6 @@ def gaussian_variance(p: float) -> float:
     return p / (1.0 - p) if p < 1.0 else math.inf
 
 
-def zero_where(fallen: Tensor, x: Tensor) -> Tensor:
-    """``x`` with 0 where ``fallen``, in the memory format of ``x``; backward keeps the mask alone."""
-    if x.is_contiguous():
-        return torch.where(fallen, 0.0, x)
-    return x.clone().masked_fill_(fallen, 0)
-
-
 def zeros_from(x: Tensor) -> Tensor:
     """Zeros like ``x`` that stay part of its graph, with zero gradients."""
     return x.masked_fill(torch.ones((), dtype=torch.bool, device=x.device), 0)

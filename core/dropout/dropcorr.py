@@ -67,36 +67,35 @@ class DropCorr(Ranked):
         super().__init__(p, inplace, count=count, rescale=rescale, clamp=clamp)
         self.refresh_every = refresh_every
         self.register_buffer("reference", None, persistent=False)
+        self.register_buffer("cache", None, persistent=False)
         self.register_buffer("age", torch.zeros((), dtype=torch.long), persistent=False)
-        self.register_buffer("pinned", torch.zeros((), dtype=torch.bool), persistent=False)
 
     reference: Tensor | None
+    cache: Tensor | None
     age: Tensor
-    pinned: Tensor
 
     def set_reference(self, x: Tensor | None) -> None:
         """Take the covariance of activations ``x`` (R, *units) from now on; None goes back to the batches' own."""
         self.reference = None if x is None else centre(rows(x))
-        self.pinned.fill_(x is not None)
-        self.age.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, *units), or (N,) for one example."""
-        if self.training and x.numel() > 0 and (self.refresh_every > 1 or self.reference is not None):
+        if self.training and x.numel() > 0 and self.refresh_every > 1 and self.reference is None:
             self._refresh(rows(x))
         return super().forward(x)
 
     def _refresh(self, flat: Tensor) -> None:
-        """Keep this batch's X_c if the kept one is due; without a branch on a tensor."""
+        """Keep this batch's X_c if the kept one is due, without a branch on a tensor."""
         size = flat.shape[0]
-        if self.reference is None:
-            self.reference = flat.new_zeros(flat.shape)
-        elif self.reference.shape[0] < size:
-            self.reference = F.pad(self.reference, (0, 0, 0, size - self.reference.shape[0]))
-        due = ~self.pinned & ((self.age == 0) | (self.age >= self.refresh_every))
+        if self.cache is None or self.cache.shape[1] != flat.shape[1]:
+            self.cache = flat.new_zeros(flat.shape)
+            self.age.zero_()
+        elif self.cache.shape[0] < size:
+            self.cache = F.pad(self.cache, (0, 0, 0, size - self.cache.shape[0]))
+        due = (self.age == 0) | (self.age >= self.refresh_every)
         # Rows of zeros add nothing to X_cᵀX_c, so a smaller batch fits a larger store.
-        fresh = F.pad(centre(flat), (0, 0, 0, self.reference.shape[0] - size))
-        self.reference.copy_(torch.where(due, fresh, self.reference))
+        fresh = F.pad(centre(flat), (0, 0, 0, self.cache.shape[0] - size))
+        self.cache.copy_(torch.where(due, fresh, self.cache))
         self.age.copy_(torch.where(due, 1, self.age + 1))
 
     def competes(self, flat: Tensor) -> Tensor:
@@ -104,20 +103,20 @@ class DropCorr(Ranked):
         finite = flat.abs() < torch.inf
         return finite & (flat != 0) if self.count == "active" else finite
 
-    def covariance_root(self, flat: Tensor) -> Tensor:
-        """X_c (R, N), whose product X_cᵀX_c is the S in use for the batch ``flat``."""
-        return centre(flat) if self.reference is None else self.reference
+    def kept_root(self) -> Tensor | None:
+        """X_c (R, N) of the reference, or of the last refresh; None where each batch's own is used."""
+        return self.reference if self.reference is not None or self.refresh_every == 1 else self.cache
 
     def draw(self, x: Tensor) -> Noise:
         """z (B, R), one row an example, and u (B, N) to break ties."""
-        u = uniforms_like_rows(x)
-        size = u.shape[0] if self.reference is None else self.reference.shape[0]
-        return normals((u.shape[0], size), x), u
+        u, root = uniforms_like_rows(x), self.kept_root()
+        return normals((u.shape[0], u.shape[0] if root is None else root.shape[0]), x), u
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
         z, u = noise
+        root = self.kept_root()
         with torch.autocast(flat.device.type, enabled=False):
-            s = z.to(flat.dtype) @ self.covariance_root(flat).to(flat.dtype)  # (B, N)
+            s = z.to(flat.dtype) @ (centre(flat) if root is None else root.to(flat.dtype))  # (B, N)
         # The largest s falls first; activations near float32's end may overflow the product.
         return torch.where(self.competes(flat), break_ties(-s.nan_to_num(0.0), u), torch.inf)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Dropout, Knob, Noise, uniforms, zero_where
+from .base import Dropout, Knob, Noise, uniforms
 
 
 def drop_units(x: Tensor, u: Tensor, p: float, *, vanilla: bool = False) -> Tensor:
     """x·m with m = 1 where u ≥ p, over (1 - p) unless ``vanilla``. ``u``: U[0, 1), the shape of ``x``."""
-    y = zero_where(u < p, x)
+    y = x * (u >= p)
     return y if vanilla or p == 1.0 else y / (1.0 - p)
 
 

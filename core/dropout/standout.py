@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from .base import Knob, Noise, uniforms, zero_where
+from .base import Knob, Noise, uniforms
 from .wrapper import Activation, LayerDropout, output_shape
 
 
@@ -84,7 +84,7 @@ class Standout(LayerDropout):
         g = self.keep(a)
         kept = noise[0] < g
         if not self.learn:
-            return zero_where(~kept, self.activate(a))
+            return self.activate(a) * kept
         m = g + (kept.to(g.dtype) - g).detach()
         return self.activate(a) * m.to(a.dtype)
 
