@@ -1,0 +1,320 @@
+"""The run store: what was trained, how, and what came of it. SQLite for the numbers, a folder a run for the files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import measures, weights
+from core.database import Database, StoreError
+from core.home import HomeError
+from core.home import home as default_home
+from core.schema import (
+    ENDED,
+    MIGRATIONS,
+    REQUESTS,
+    STATUSES,
+    Owner,
+    Run,
+    columns_of,
+    default_name,
+    is_id,
+    new_id,
+    run_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+__all__ = ["ENDED", "STATUSES", "Owner", "Run", "RunStore", "StoreError", "SupersededError", "UnknownRunError"]
+
+Runs = list[Run]
+Changes = dict[str, Any]
+
+
+class UnknownRunError(StoreError):
+    """There is no such run."""
+
+
+class SupersededError(StoreError):
+    """Another process has taken the run over, so this one must not write to it any more."""
+
+
+class RunStore:
+    """The runs of one home folder; safe for several threads and processes, every method one transaction.
+
+    Every method raises :class:`StoreError` where the store is locked, read-only, full, damaged or of a newer schema,
+    and :class:`UnknownRunError` where there is no such run. Nothing is created before the first write. Methods that
+    take an ``attempt`` raise :class:`SupersededError` where the run is not at that attempt any more.
+
+    Args:
+        home: the folder of ``runs.sqlite`` and ``runs/<id>/``; default :func:`core.home.home`.
+        timeout: seconds to wait for another program that writes.
+    """
+
+    def __init__(self, home: Path | None = None, *, timeout: float = 10.0) -> None:
+        try:
+            self.home = Path(home) if home is not None else default_home()
+        except HomeError as error:
+            raise StoreError(str(error)) from error
+        self._database = Database(self.home / "runs.sqlite", MIGRATIONS, timeout)
+
+    def create(
+        self,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        owner: Owner | None = None,
+    ) -> str:
+        """Add a run and return its id: queued, or running when its ``owner`` works on it already."""
+        now = time.time()
+        row = columns_of(
+            {
+                "id": new_id(now),
+                "name": name or default_name(config),
+                "created": now,
+                "queued_at": now,
+                "status": "running" if owner else "queued",
+                "config": config,
+                "environment": environment or {},
+                "attempt": 1 if owner else 0,
+                "owner": owner,
+                "seen": now,
+            }
+        )
+        with self._database.write() as db:
+            while db.execute("SELECT 1 FROM runs WHERE id = ?", (row["id"],)).fetchone():
+                row["id"] = new_id(now)
+            marks = ", ".join("?" * len(row))
+            db.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+        return str(row["id"])
+
+    def get(self, run_id: str) -> Run:
+        """The run with exactly this id."""
+        with self._database.read() as db:
+            return run_of(_row(db, run_id))
+
+    def find(self, prefix: str) -> Run:
+        """The only run whose id begins with ``prefix``; :class:`UnknownRunError` where there is not exactly one."""
+        with self._database.read() as db:
+            # Not LIKE, which gives "%" and "_" a meaning.
+            query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 4"
+            rows = db.execute(query, (len(prefix), prefix)).fetchall()
+        if not prefix or not rows:
+            raise _unknown(prefix)
+        if len(rows) > 1 and rows[0]["id"] != prefix:
+            shown = ", ".join(row["id"] for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+            raise UnknownRunError(f"{prefix!r} is the beginning of several runs ({shown}): write more of the id.")
+        return run_of(rows[0])
+
+    def list(self, *, status: Iterable[str] | None = None, ids: Iterable[str] | None = None) -> Runs:
+        """Runs, the newest first: all, those with one of these statuses, those among these ids."""
+        conditions, arguments = ["1"], []
+        for column, wanted in (("status", status), ("id", ids)):
+            if wanted is not None:
+                conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+                arguments.append(json.dumps([*wanted]))
+        with self._database.read() as db:
+            query = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY key DESC"
+            return [run_of(row) for row in db.execute(query, arguments)]
+
+    def delete(self, ids: str | Iterable[str]) -> None:
+        """Delete runs with their files: all of them or, where one is unknown or still at work, none."""
+        wanted = [ids] if isinstance(ids, str) else [*ids]
+        with self._database.write() as db:
+            runs = [run_of(_row(db, run_id)) for run_id in wanted]
+            for run in runs:
+                if run.live:
+                    raise StoreError(f"Run {run.id} ({run.name}) is still {run.status}: stop it before you delete it.")
+            db.executemany("DELETE FROM runs WHERE id = ?", [(run.id,) for run in runs])
+        for run in runs:
+            shutil.rmtree(self.folder(run.id), ignore_errors=True)
+
+    def change(self, run_id: str, decide: Callable[[Run], Changes | None], *, attempt: int | None = None) -> Run:
+        """Change a run by what it is: ``decide`` sees it inside the write transaction and returns the fields to change.
+
+        None or an empty dict changes nothing, an exception neither. The run as it is afterwards is returned.
+        """
+        with self._database.write() as db:
+            row = _row(db, run_id, attempt)
+            if changes := columns_of(decide(run_of(row)) or {}):
+                places = ", ".join(f"{name} = ?" for name in changes)
+                db.execute(f"UPDATE runs SET {places} WHERE key = ?", (*changes.values(), row["key"]))
+            return run_of(_row(db, run_id))
+
+    def claim(self, owner: Owner, limit: int) -> Run | None:
+        """Take the run that has been queued longest, unless ``limit`` of them are at work; None where there is none.
+
+        The run becomes running under ``owner``, at its next attempt, in the lowest free slot. Of several processes
+        that claim at once each gets another run.
+        """
+        with self._database.write() as db:
+            # Who was paused and asked to go on has its place back before anybody new.
+            busy = "status = 'running' OR (status = 'paused' AND requested = 'run' AND pid IS NOT NULL)"
+            slots = [row["slot"] for row in db.execute(f"SELECT slot FROM runs WHERE {busy}")]
+            query = "SELECT * FROM runs WHERE status = 'queued' ORDER BY queued_at, key LIMIT 1"
+            row = db.execute(query).fetchone()
+            if row is None or len(slots) >= limit:
+                return None
+            slot = min(set(range(limit)) - set(slots))
+            db.execute(
+                "UPDATE runs SET status = 'running', reason = NULL, attempt = attempt + 1, slot = ?, seen = ?, "
+                "host = ?, pid = ?, pid_created = ? WHERE key = ?",
+                (slot, time.time(), owner.host, owner.pid, owner.created, row["key"]),
+            )
+            return run_of(_row(db, row["id"]))
+
+    def proceed(self, run_id: str, limit: int | None, *, attempt: int) -> bool:
+        """Let a paused run go on, unless ``limit`` others are running; whether it may."""
+        with self._database.write() as db:
+            key = _row(db, run_id, attempt)["key"]
+            running = db.execute("SELECT count(*) FROM runs WHERE status = 'running'").fetchone()[0]
+            if limit is not None and running >= limit:
+                return False
+            db.execute("UPDATE runs SET status = 'running', reason = NULL, seen = ? WHERE key = ?", (time.time(), key))
+            return True
+
+    def set_status(self, run_id: str, status: str, reason: str | None = None, *, attempt: int | None = None) -> None:
+        """Say what became of a run."""
+        changes = {"status": _among(status, STATUSES), "reason": reason, "seen": time.time()}
+        self.change(run_id, lambda _: changes, attempt=attempt)
+
+    def finish(
+        self,
+        run_id: str,
+        status: str,
+        reason: str | None = None,
+        final: Mapping[str, Any] | None = None,
+        *,
+        attempt: int | None = None,
+    ) -> None:
+        """End a run with its results (test accuracy, seconds, …)."""
+        changes: Changes = {"status": _among(status, ENDED), "reason": reason, "slot": None, "seen": time.time()}
+        if final is not None:
+            changes["final"] = final
+        self.change(run_id, lambda _: changes, attempt=attempt)
+
+    def set_environment(self, run_id: str, environment: Mapping[str, Any]) -> None:
+        """Say where a run is trained: device, versions, commit."""
+        self.change(run_id, lambda _: {"environment": environment})
+
+    def request(self, run_id: str, request: str) -> None:
+        """Ask the process of a run to "run", "pause" or "stop"; it looks several times a second."""
+        changes = {"requested": _among(request, REQUESTS), "requested_at": time.time()}
+        self.change(run_id, lambda run: None if run.requested == request else changes)
+
+    def requested(self, run_id: str, *, attempt: int | None = None) -> str:
+        """What was asked of a run last."""
+        with self._database.read() as db:
+            return str(_row(db, run_id, attempt)["requested"])
+
+    def record(self, run_id: str, records: Sequence[Mapping[str, Any]], *, attempt: int | None = None) -> None:
+        """Store progress records (``Progress.to_dict()``) in one transaction; the same kind and step is replaced."""
+        with self._database.write() as db:
+            row = _row(db, run_id, attempt)
+            seq = measures.insert(db, row["key"], records)
+            latest = json.loads(row["latest"])
+            for record in records:
+                latest.update((name, value) for name, value in record.items() if value is not None)
+            text = columns_of({"latest": latest})["latest"]
+            db.execute(
+                "UPDATE runs SET latest = ?, seq = ?, seen = ? WHERE key = ?", (text, seq, time.time(), row["key"])
+            )
+
+    def rewind(self, run_id: str, step: int, *, attempt: int | None = None) -> None:
+        """Forget the records after ``step``, for a run that goes on from a state saved there."""
+        with self._database.write() as db:
+            measures.delete_after(db, _row(db, run_id, attempt)["key"], step)
+
+    def metrics(
+        self,
+        ids: str | Sequence[str],
+        *,
+        kind: str | None = None,
+        columns: Sequence[str] | None = None,
+        since: int = 0,
+    ) -> pd.DataFrame:
+        """The records of these runs: the columns ``run``, ``seq``, ``kind``, ``step`` and the measures.
+
+        Rows stand in the order of ``ids``, then of steps. What a record did not measure is NaN; ``p`` holds tuples.
+
+        Args:
+            kind: only "step", "epoch" or "end" records.
+            columns: only these of :data:`core.measures.COLUMNS`; fewer are faster.
+            since: only records with a larger ``seq``. It grows over the whole store, so the largest one seen is all
+                that a reader has to remember; after a resume, newer records come with smaller steps.
+        """
+        wanted = [ids] if isinstance(ids, str) else [*ids]
+        with self._database.read() as db:
+            query = "SELECT id, key FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+            known = {row["id"]: row["key"] for row in db.execute(query, (json.dumps(wanted),))}
+            for run_id in wanted:
+                if run_id not in known:
+                    raise _unknown(run_id)
+            keys = {run_id: known[run_id] for run_id in wanted}
+            return measures.select(db, keys, kind=kind, columns=columns, since=since)
+
+    def folder(self, run_id: str) -> Path:
+        """The folder of a run's files; it exists once something is in it."""
+        if not is_id(run_id):
+            raise _unknown(run_id)
+        return self.home / "runs" / run_id
+
+    def save_weights(self, run_id: str, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+        """Replace a run's weights (safetensors, the config in the metadata), whole or not at all."""
+        weights.save_weights(self.folder(run_id) / "weights.safetensors", state, config)
+
+    def load_weights(self, run_id: str) -> dict[str, Tensor]:
+        """The state dict saved last, on the CPU."""
+        return weights.load_weights(self.folder(run_id) / "weights.safetensors")[0]
+
+    def save_state(self, run_id: str, state: Mapping[str, Any]) -> None:
+        """Replace what a run is resumed from, whole or not at all."""
+        weights.save_state(self._state(run_id), state)
+
+    def load_state(self, run_id: str) -> dict[str, Any] | None:
+        """What :meth:`save_state` saved last, tensors on the CPU; None before the first time."""
+        return weights.load_state(self._state(run_id))
+
+    def has_state(self, run_id: str) -> bool:
+        """Whether there is something to resume from."""
+        return self._state(run_id).exists()
+
+    def drop_state(self, run_id: str) -> None:
+        """Remove the saved state of a run that needs it no more."""
+        with suppress(OSError):
+            self._state(run_id).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the calling thread's connection."""
+        self._database.close()
+
+    def _state(self, run_id: str) -> Path:
+        return self.folder(run_id) / "state.pt"
+
+
+def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise _unknown(run_id)
+    if attempt is not None and row["attempt"] != attempt:
+        raise SupersededError(f"Run {run_id} was taken over by another process, so this one leaves it alone.")
+    return row
+
+
+def _unknown(run_id: str) -> UnknownRunError:
+    return UnknownRunError(f"There is no run {run_id!r}: `python -m core runs` lists those there are.")
+
+
+def _among(word: str, words: Sequence[str]) -> str:
+    if word not in words:
+        raise ValueError(f"{word!r} is not one of {', '.join(words)}")
+    return word

@@ -1,0 +1,180 @@
+"""What a run is, and the SQLite schema that keeps it."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STATUSES = ("queued", "running", "paused", "done", "stopped", "failed", "lost")
+ENDED = ("done", "stopped", "failed", "lost")
+REQUESTS = ("run", "pause", "stop")
+
+# One entry for each schema version: the statements that lead to it from the one before. Never edit one, append.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE runs (
+            key INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL,
+            created REAL NOT NULL,
+            queued_at REAL NOT NULL,
+            status TEXT NOT NULL,
+            reason TEXT,
+            requested TEXT NOT NULL DEFAULT 'run',
+            requested_at REAL,
+            config TEXT NOT NULL,
+            environment TEXT NOT NULL,
+            final TEXT NOT NULL DEFAULT '{}',
+            latest TEXT NOT NULL DEFAULT '{}',
+            attempt INTEGER NOT NULL DEFAULT 0,
+            host TEXT,
+            pid INTEGER,
+            pid_created REAL,
+            slot INTEGER,
+            seen REAL,
+            seq INTEGER NOT NULL DEFAULT 0
+        )
+        """,
+        "CREATE INDEX runs_status ON runs (status)",
+        # The distinct tuples of p, so that a record holds a number; "[0.2, 0.2]".
+        "CREATE TABLE ps (key INTEGER PRIMARY KEY, value TEXT NOT NULL UNIQUE)",
+        # Without rowid: the rows of a run and kind lie together, which is how curves are read.
+        """
+        CREATE TABLE metrics (
+            run INTEGER NOT NULL REFERENCES runs (key) ON DELETE CASCADE,
+            kind TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            epoch REAL,
+            loss REAL,
+            accuracy REAL,
+            train_eval_loss REAL,
+            val_loss REAL,
+            val_accuracy REAL,
+            test_loss REAL,
+            test_accuracy REAL,
+            images_per_s REAL,
+            train_seconds REAL,
+            eval_seconds REAL,
+            lr REAL,
+            p INTEGER REFERENCES ps (key),
+            PRIMARY KEY (run, kind, step)
+        ) WITHOUT ROWID
+        """,
+        "CREATE UNIQUE INDEX metrics_seq ON metrics (run, seq)",
+        "CREATE TABLE counter (seq INTEGER NOT NULL)",
+        "INSERT INTO counter VALUES (0)",
+    ),
+)
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_START_OF_2025 = 1_735_689_600
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that works on a run: its machine, its PID, and when it was created (seconds since 1970)."""
+
+    host: str
+    pid: int
+    created: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stood when it was read; times are seconds since 1970.
+
+    ``requested`` is what was asked of it last ("run", "pause", "stop") and ``requested_at`` when; ``latest`` holds the
+    newest value of every field of its records, ``final`` the results. ``attempt`` counts the processes that worked on
+    it, ``owner`` is the present or last one, ``seen`` when that one last wrote, ``slot`` its place among those that run
+    at once. ``seq`` grows with every record.
+    """
+
+    id: str
+    name: str
+    created: float
+    status: str
+    reason: str | None
+    requested: str
+    requested_at: float | None
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    final: dict[str, Any]
+    latest: dict[str, Any]
+    attempt: int
+    owner: Owner | None
+    slot: int | None
+    seen: float | None
+    seq: int
+
+    @property
+    def live(self) -> bool:
+        """Whether a process should be at work on it, or waiting when it is paused."""
+        return self.status == "running" or (self.status == "paused" and self.owner is not None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it unless somebody resumes it."""
+        return self.status in ENDED
+
+
+def run_of(row: sqlite3.Row) -> Run:
+    """The run in a row of the table ``runs``."""
+    owner = None if row["pid"] is None else Owner(row["host"], row["pid"], row["pid_created"])
+    documents = {name: json.loads(row[name]) for name in ("config", "environment", "final", "latest")}
+    plain = ("id", "name", "created", "status", "reason", "requested", "requested_at", "attempt", "slot", "seen", "seq")
+    return Run(**{name: row[name] for name in plain}, **documents, owner=owner)
+
+
+def columns_of(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a :class:`Run` as columns of the table ``runs``."""
+    columns: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name == "owner":
+            host, pid, created = (value.host, value.pid, value.created) if value else (None, None, None)
+            columns |= {"host": host, "pid": pid, "pid_created": created}
+        else:
+            columns[name] = to_json(value) if isinstance(value, Mapping) else value
+    return columns
+
+
+def to_json(value: Any) -> str:
+    """Strict JSON: numbers that are not finite become null, paths text."""
+    return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` could be a run's id, and so is safe as the name of a folder."""
+    return bool(text) and set(text) <= set(_ALPHABET)
+
+
+def new_id(now: float) -> str:
+    """Ten letters and digits: eight of the time in milliseconds, so that ids sort as they were made, two of chance."""
+    left, letters = int((now - _START_OF_2025) * 1000), ""
+    for _ in range(8):
+        left, index = divmod(left, len(_ALPHABET))
+        letters = _ALPHABET[index] + letters
+    return letters + secrets.choice(_ALPHABET) + secrets.choice(_ALPHABET)
+
+
+def default_name(config: Mapping[str, Any]) -> str:
+    """What a run is called unless somebody names it, as in "digits · dropcorr · seed 0"."""
+    dataset = str(config.get("dataset", "digits")).rstrip("/\\")
+    return f"{Path(dataset).name or dataset} · {config.get('technique', 'standard')} · seed {config.get('seed', 0)}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
