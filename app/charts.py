@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.theme import Style, style
+from app.theme import Style, style_of_variant
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def accuracy_per_epoch(curves: pd.DataFrame, order: Sequence[str] = ()) -> Chart
     """
     parts = {str(variant): frame for variant, frame in curves.groupby("variant", sort=False)}
     names = [name for name in order if name in parts] + [name for name in parts if name not in order]
-    legend = {name: style(parts[name]["technique"].iloc[0]) for name in names}
+    legend = looks({name: parts[name]["technique"].iloc[0] for name in names})
     # All bands lie behind all lines.
     bands = [_band(name, parts[name], legend[name]) for name in names if (parts[name]["n"] > 1).any()]
     figure = go.Figure([*bands, *(_curve(name, parts[name], legend[name]) for name in names)])
@@ -44,21 +44,44 @@ def accuracy_against_time(summary: pd.DataFrame, unit: str) -> Chart:
     ``unit`` says to what times relate, as "× no dropout".
     """
     figure = go.Figure()
-    legend: dict[str, Style] = {}
+    legend = looks(dict(zip(summary["variant"], summary["technique"], strict=True)))
     for row in summary.itertuples(index=False):
-        look = legend[str(row.variant)] = style(str(row.technique))
+        look = legend[row.variant]
         figure.add_scatter(
             x=[row.ratio], y=[100 * row.accuracy], mode="markers", marker=_marker(look, 12), legendgroup=row.variant,
             error_x=_bar(row.ratio_sd, look), error_y=_bar(100 * row.accuracy_sd, look),
             hovertemplate=f"{_plain(row.variant)}<br>%{{y:.1f}} % at %{{x:.2f}} × (n = {row.n})<extra></extra>",
         )  # fmt: skip
     figure.update_layout(
-        xaxis={"title": {"text": f"Training time an epoch ({unit})"}},
+        xaxis={
+            "title": {"text": f"Training time an epoch ({unit})"},
+            "range": _span(summary["ratio"], summary["ratio_sd"], 0.2),
+        },
+        yaxis={"range": _span(100 * summary["accuracy"], 100 * summary["accuracy_sd"], 2.0)},
         template=None,
     )
     words = [f"{r.variant} {100 * r.accuracy:.1f} % at {r.ratio:.2f} times" for r in summary.itertuples(index=False)]
     title = "Test accuracy (%) against training time"
     return Chart(figure, title, f"{title}: {'; '.join(words)}", legend)
+
+
+def looks(techniques: Mapping[str, str]) -> dict[str, Style]:
+    """Variant → style, for variant → technique; the order they are given in makes no difference."""
+    seen: dict[str, int] = {}
+    found = {}
+    for variant in sorted(techniques):
+        technique = techniques[variant]
+        found[variant] = style_of_variant(technique, seen.get(technique, 0))
+        seen[technique] = seen.get(technique, 0) + 1
+    return {variant: found[variant] for variant in techniques}
+
+
+def _span(mean: pd.Series, sd: pd.Series, least: float) -> list[float]:
+    """A range around all bars, no narrower than ``least``: a small difference must not look like a large one."""
+    low, high = float((mean - sd.fillna(0)).min()), float((mean + sd.fillna(0)).max())
+    missing = max(0.0, least - (high - low))
+    margin = 0.08 * max(high - low, least)
+    return [low - missing / 2 - margin, high + missing / 2 + margin]
 
 
 def _curve(name: str, frame: pd.DataFrame, look: Style) -> go.Scatter:

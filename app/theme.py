@@ -2,7 +2,7 @@
 
 import colorsys
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 LIGHT_GROUND = "#FFFFFF"
@@ -44,15 +44,21 @@ def style(technique: str) -> Style:
     return _STYLES.get(technique) or _spare(technique)
 
 
+def style_of_variant(technique: str, variant: int) -> Style:
+    """The style of the n-th setting of a technique, from 0: its colour stays, marker and then dash change."""
+    look = style(technique)
+    if variant == 0:
+        return look
+    marker = look.marker.removesuffix("-open") if look.marker.endswith("-open") else f"{look.marker}-open"
+    dashes = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
+    turn = dashes.index(look.dash) + variant // 2
+    return replace(look, marker=marker if variant % 2 else look.marker, dash=dashes[turn % len(dashes)])
+
+
 def contrast(one: str, other: str) -> float:
     """The WCAG contrast ratio of two ``#RRGGBB`` colours, 1 to 21."""
     high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
-
-
-def dark_of_light() -> dict[str, str]:
-    """Each technique's light colour → its dark one, for figures that are recoloured in the browser."""
-    return {look.light: look.dark for look in _STYLES.values()}
 
 
 @cache

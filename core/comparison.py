@@ -212,7 +212,7 @@ def _variants(runs: Sequence[Run], titles: Mapping[str, str]) -> list[str]:
         keys = dict.fromkeys(key for other in siblings for key in other)
         differing = [key for key in keys if len({other.get(key) for other in siblings}) > 1]
         parts = [f"{key} {own[key]}" for key in differing if key in own]
-        labels.append(", ".join([titles.get(name, name), *parts]))
+        labels.append(titles.get(name, name) + (f" ({', '.join(parts)})" if parts else ""))
     return labels
 
 

@@ -300,3 +300,18 @@ def test_names_are_not_read_as_markup_in_hover_texts() -> None:
     rows = comparison.table(store.list(), {"none": "<b>%{x}</b>"})
     hover = charts.accuracy_against_time(comparison.summary(rows), "x").figure.data[0].hovertemplate
     assert hover.startswith("&lt;b>&#37;{x}&lt;/b>")
+
+
+def test_settings_of_one_technique_share_its_colour_and_can_be_told_apart() -> None:
+    names = {"DropAct (p 0.5)": "dropact", "DropAct (p 0.2)": "dropact", "DropAct (p 0.8)": "dropact", "None": "none"}
+    found = charts.looks(names)
+    assert list(found) == list(names)
+    assert {found[name].light for name in list(names)[:3]} == {theme.style("dropact").light}
+    assert len({(look.marker, look.dash) for look in found.values()}) == 4
+    assert charts.looks(dict(reversed(names.items()))) == found
+
+
+def test_a_small_difference_is_not_stretched_over_the_whole_figure() -> None:
+    low, high = charts._span(pd.Series([93.3, 93.6]), pd.Series([math.nan, math.nan]), 2.0)
+    assert high - low == pytest.approx(2.32)
+    assert (low + high) / 2 == pytest.approx(93.45)

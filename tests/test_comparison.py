@@ -89,9 +89,9 @@ def test_a_technique_with_several_settings_becomes_several_variants_named_by_wha
         run("standard", 0, 0.9, p=0.5, knobs={}),
     ]
     assert list(comparison.table(runs, {"dropcorr": "DropCorr", "standard": "Standard"})["variant"]) == [
-        "DropCorr, p default",
-        "DropCorr, p 0.5, count active",
-        "DropCorr, p 0.5, count active",
+        "DropCorr (p default)",
+        "DropCorr (p 0.5, count active)",
+        "DropCorr (p 0.5, count active)",
         "Standard",
     ]
 

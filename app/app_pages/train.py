@@ -139,7 +139,7 @@ def main_controls() -> list[Control]:
         Number("p", "Drop probability p", None, 0.0, 1.0, 0.05, "%.2f", optional=True, placeholder=own_p(chosen),
                help="The probability of dropping a unit, at every dropout layer. Empty: the values that the network "
                     "was designed with, one for each of its layers."),
-        Number("epochs", "Epochs", DEFAULTS.epochs, 1, 10_000, integer=True,
+        Number("epochs", "Epochs", 30, 1, 10_000, integer=True,
                help="How many times the network sees every training image."),
         Number("repeats", "Repeats", 1, 1, 50, integer=True,
                help="How often each technique is trained, each time with the next seed. Three allow a ranking."),

@@ -1,0 +1,209 @@
+"""The pages as a script: what they offer, what they start, and what they say when something is wrong."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import services
+from core.config import Config
+from core.dropout import TECHNIQUES, Knob, Standard
+from core.jobs import LocalEngine
+from core.runs import RunStore
+
+ROUTER = Path(__file__).parent.parent / "app" / "router.py"
+
+
+@pytest.fixture(autouse=True)
+def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are queued, but no process takes them: training itself is tested in a browser."""
+    monkeypatch.setattr(LocalEngine, "advance", lambda self: None)
+
+
+def opened(page: str = "train", **address: str | list[str]) -> AppTest:
+    test = AppTest.from_file(ROUTER, default_timeout=60)
+    for key, value in address.items():
+        test.query_params[key] = value
+    test.run()
+    return test if page == "train" else test.switch_page(f"app_pages/{page}.py").run()
+
+
+def trained(technique: str, seed: int, accuracy: float, seconds: float = 2.0, dataset: str = "digits") -> str:
+    store = RunStore()
+    config = Config(technique=technique, seed=seed, dataset=dataset, epochs=2)
+    run = store.create(config.to_dict(), {"device": "cpu"})
+    for epoch in (1, 2):
+        store.record(
+            run, [{"kind": "epoch", "step": epoch, "epoch": float(epoch), "val_accuracy": accuracy - 0.1 / epoch}]
+        )
+    store.finish(run, "done", final={"test_accuracy": accuracy, "train_seconds": seconds, "epoch": 2.0})
+    return run
+
+
+def words(test: AppTest) -> str:
+    return "\n".join(str(part.value) for kind in ("title", "markdown", "caption", "error", "warning", "html")
+                     for part in test.get(kind) if hasattr(part, "value"))  # fmt: skip
+
+
+def html(test: AppTest) -> str:
+    return "\n".join(part.proto.body for part in test.get("html"))
+
+
+def test_a_fresh_machine_sees_what_this_is_and_one_button() -> None:
+    test = opened()
+    assert not test.exception
+    assert test.title[0].value == "Train"
+    assert "Nothing has been trained yet" in html(test)
+    assert test.button(key="start").label == "Start 2 runs"
+    assert test.selectbox(key="data").value == "digits"
+    assert test.get("button_group")[0].value == ["standard", "dropcorr"]
+
+
+def test_looking_at_the_pages_creates_no_run_and_no_database(dropscope_home: Path) -> None:
+    opened()
+    opened("compare")
+    assert not (dropscope_home / "runs.sqlite").exists()
+
+
+def test_start_queues_the_runs_that_the_page_describes() -> None:
+    test = opened(epochs="3", p="0.4", lr="0.01", repeats="2", seed="7")
+    assert test.button(key="start").label == "Start 4 runs"
+    test.button(key="start").click().run()
+    assert not test.exception
+    runs = RunStore().list()
+    assert sorted((run.config["technique"], run.config["seed"]) for run in runs) == [
+        ("dropcorr", 7), ("dropcorr", 8), ("standard", 7), ("standard", 8),
+    ]  # fmt: skip
+    assert {(r.config["epochs"], r.config["p"], r.config["lr"], r.config["dataset"]) for r in runs} == {
+        (3, 0.4, 0.01, "digits")
+    }
+    assert sorted(test.query_params["run"]) == sorted(run.id for run in runs)
+
+
+def test_an_empty_p_leaves_it_to_the_network() -> None:
+    opened().button(key="start").click().run()
+    assert {run.config["p"] for run in RunStore().list()} == {None}
+
+
+def test_a_wrong_value_in_the_address_is_named_and_falls_back() -> None:
+    test = opened(epochs="0", data="Foo")
+    assert not test.exception
+    assert test.number_input(key="epochs").value == 30
+    assert test.selectbox(key="data").value == "digits"
+    assert "“0” in the address does not lie between 1 and 10,000" in test.warning[0].value
+    assert "“Foo” in the address is no choice of “Data”" in test.warning[0].value
+
+
+def test_the_knobs_of_a_chosen_technique_reach_the_config() -> None:
+    name, knob = next((n, k) for n, cls in TECHNIQUES.items() for k in cls.knobs if len(k.choices) > 1)
+    other = next(word for word in knob.choices if word != knob.default)
+    test = opened(technique=[TECHNIQUES[name].title], **{f"{name}.{knob.name}": other})
+    test.button(key="start").click().run()
+    assert [run.config["knobs"] for run in RunStore().list()] == [{knob.name: other}]
+
+
+def test_a_technique_that_the_app_has_never_heard_of_shows_with_its_knobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Brave(Standard):
+        title = "Brave new"
+        knobs = (Knob("courage", 0.5, "How much.", low=0.0, high=1.0),)
+
+    monkeypatch.setitem(TECHNIQUES, "brave", Brave)
+    test = opened(technique=["Brave new"])
+    assert not test.exception
+    assert not test.warning
+    assert test.number_input(key="brave.courage").value == 0.5
+
+
+def test_a_setting_that_core_refuses_is_one_sentence_and_starts_nothing() -> None:
+    test = opened(technique=["Variational"], schedule="linear")
+    test.button(key="start").click().run()
+    assert not test.exception
+    assert test.error[0].value.startswith("schedule of variational")
+    assert RunStore().list() == []
+
+
+def test_a_folder_that_is_not_named_is_asked_for() -> None:
+    test = opened(data="A folder of images")
+    test.button(key="start").click().run()
+    assert not test.exception
+    assert test.error[0].value.startswith("Name a data set")
+
+
+def test_a_reload_finds_running_runs_and_without_any_the_last_ones(dropscope_home: Path) -> None:
+    old = trained("none", 0, 0.9)
+    store = RunStore()
+    with sqlite3.connect(dropscope_home / "runs.sqlite") as db:
+        db.execute("UPDATE runs SET created = created - 3600")
+    last = trained("standard", 0, 0.9)
+    assert shown(opened()) == [last]
+    waiting = store.create(Config(technique="dropact").to_dict())
+    assert shown(opened()) == [waiting]
+    assert shown(opened(run=[old])) == [old, waiting]
+
+
+def shown(test: AppTest) -> list[str]:
+    import json
+
+    (component,) = [part for part in test.main if part.type == "bidi_component"] or test.get("bidi_component")
+    return [run["id"] for run in json.loads(component.proto.json)["runs"]]
+
+
+def test_compare_invites_to_train_when_there_is_nothing() -> None:
+    test = opened("compare")
+    assert not test.exception
+    assert "Nothing to compare yet" in html(test)
+
+
+def test_compare_says_in_words_what_the_runs_allow_to_say() -> None:
+    for seed, accuracy in enumerate((0.95, 0.96, 0.97)):
+        trained("dropcorr", seed, accuracy, 3.0)
+        trained("none", seed, accuracy - 0.05 + 0.001 * seed, 2.0)
+    test = opened("compare")
+    assert not test.exception
+    assert "With 3 seeds, DropCorr (96.0 %) is better than No dropout by more than chance allows." in html(test)
+    table = test.table[0].value
+    assert list(table.iloc[0]) == ["DropCorr", "3", "96.0 ± 1.0 %", "3.0 ± 0.0 s", "1.50"]
+    assert "relative to No dropout" in " ".join(part.value for part in test.caption)
+
+
+def test_compare_says_to_what_times_relate_where_no_run_is_without_dropout() -> None:
+    trained("standard", 0, 0.9, 4.0)
+    trained("dropact", 0, 0.91, 6.0)
+    test = opened("compare")
+    assert "one seed does not allow a ranking" in html(test)
+    assert "relative to Standard, the fastest, as no run without dropout is here" in " ".join(
+        part.value for part in test.caption
+    )
+
+
+def test_only_runs_of_one_data_set_are_compared() -> None:
+    trained("none", 0, 0.9, dataset="mnist")
+    trained("standard", 0, 0.8)
+    test = opened("compare")
+    assert not test.exception
+    assert list(test.table[0].value["Technique"]) == ["Standard"]
+    test.selectbox(key="group").select("mnist|mnist").run()
+    assert list(test.table[0].value["Technique"]) == ["No dropout"]
+
+
+@pytest.mark.parametrize("page", ["train", "compare"])
+def test_a_store_of_a_newer_schema_is_one_sentence_on_every_page(page: str, dropscope_home: Path) -> None:
+    trained("none", 0, 0.9)
+    services.store().close()
+    with sqlite3.connect(dropscope_home / "runs.sqlite") as db:
+        db.execute("PRAGMA user_version = 999")
+    services._store.cache_clear()
+    test = opened(page)
+    assert not test.exception
+    assert len(test.error) == 1
+    assert "was made by a newer Dropscope" in test.error[0].value
+
+
+@pytest.mark.parametrize("page", ["train", "compare"])
+def test_a_home_that_cannot_be_made_is_one_sentence(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DROPSCOPE_HOME", str(tmp_path / "file" / "home"))
+    test = opened(page)
+    assert not test.exception
+    assert "set DROPSCOPE\\_HOME to a folder that you can write to" in test.error[0].value
