@@ -117,7 +117,7 @@ def _whole(name: str, value: Any, low: int) -> None:
 def _number(name: str, value: Any, *, low: float = 0.0, above: bool = False, optional: bool = False) -> None:
     if optional and value is None:
         return
-    good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    good = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     if not good or value < low or (above and value == low):
         raise ConfigError(f"{name} must be a number {'above' if above else 'of at least'} {low:g}, got {value!r}.")
 
