@@ -41,7 +41,11 @@ def pixels(path: str, width: int, height: int, grey: bool) -> np.ndarray:
         # Lets the JPEG decoder skip detail of a photograph that is much larger than needed.
         opened.draft(None, (4 * width, 4 * height))
         eight_bit = _eight_bit(ImageOps.exif_transpose(opened), "L" if grey else "RGB")
-        fitted = eight_bit if eight_bit.size == (width, height) else ImageOps.fit(eight_bit, (width, height))
+        fitted = (
+            eight_bit
+            if eight_bit.size == (width, height)
+            else ImageOps.fit(eight_bit, (width, height), Image.Resampling.BILINEAR)
+        )
         return np.asarray(fitted).reshape(height, width, -1)
 
 
