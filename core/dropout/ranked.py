@@ -173,8 +173,11 @@ class Race(Ranked):
         return (uniforms_like_rows(x),)
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
-        key = log_exponentials(noise[0]) - self.power * flat.log()
-        return torch.where(self.competes(flat), key, torch.inf)
+        competes = self.competes(flat)
+        weight = torch.where(competes, flat, 1.0).log()  # the logarithm of 0 takes ten times as long as others
+        key = log_exponentials(noise[0])
+        key = key - weight if self.power > 0 else key + weight
+        return torch.where(competes, key, torch.inf)
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
         """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""
