@@ -21,12 +21,12 @@ def centre(flat: Tensor) -> Tensor:
 
 
 def break_ties(score: Tensor, deviation: Tensor, u: Tensor) -> Tensor:
-    """Let ``u`` ~ U[0, 1) order scores (B, N) that are equal but for rounding; ``deviation`` (N,) is theirs.
+    """Let ``u`` ~ U[-½, ½) order scores (B, N) that are equal but for rounding, in place; ``deviation`` (N,) is theirs.
 
     Equal columns come out of a matrix product with different last digits, by their place in it. An error of
     2^-12 deviations outweighs that, and adds 5e-9 to each unit's variance, less than float32 resolves of it.
     """
-    return torch.addcmul(score, deviation * 2.0**-12 + 1e-30, u - 0.5)
+    return score.addcmul_(deviation * 2.0**-12 + 1e-30, u)
 
 
 class DropCorr(Ranked):
@@ -107,7 +107,7 @@ class DropCorr(Ranked):
 
     def draw(self, x: Tensor) -> Noise:
         """z (B, R), one row an example, and u (B, N) to break ties."""
-        u, root = uniforms_like_rows(x), self.kept_root()
+        u, root = uniforms_like_rows(x).sub_(0.5), self.kept_root()
         return normals((u.shape[0], u.shape[0] if root is None else root.shape[0]), x), u
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
@@ -118,7 +118,7 @@ class DropCorr(Ranked):
             score = -z.to(flat.dtype) @ root  # (B, N): the largest s falls first
         score = break_ties(score, root.norm(dim=0), u)
         # Activations near the end of the range may overflow the product.
-        return torch.where(self.competes(flat), score.nan_to_num(0.0), torch.inf)
+        return score.nan_to_num_(0.0).masked_fill_(~self.competes(flat), torch.inf)
 
     def _active_count(self, flat: Tensor) -> Tensor:
         return ((flat != 0) & (flat.abs() < torch.inf)).sum(1, keepdim=True)

@@ -174,10 +174,10 @@ class Race(Ranked):
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
         competes = self.competes(flat)
-        weight = torch.where(competes, flat, 1.0).log()  # the logarithm of 0 takes ten times as long as others
+        weight = torch.where(competes, flat, 1.0).log_()  # the logarithm of 0 takes ten times as long as others
         key = log_exponentials(noise[0])
-        key = key - weight if self.power > 0 else key + weight
-        return torch.where(competes, key, torch.inf)
+        key = key.sub_(weight) if self.power > 0 else key.add_(weight)
+        return key.masked_fill_(~competes, torch.inf)
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
         """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""
