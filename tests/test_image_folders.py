@@ -222,6 +222,15 @@ def test_a_text_file_named_png_is_named(flat: Path) -> None:
     assert failure(flat) == f"{file} is not an image, whatever its name says; delete or replace it."
 
 
+def test_an_image_of_floating_point_pixels_is_named(flat: Path) -> None:
+    file = flat / "banana" / "heights.tif"
+    Image.new("F", (8, 6), 0.5).save(file)
+    assert failure(flat) == (
+        f"{file} cannot be read as an image (it has floating-point pixels; save it with 8 or 16 bits); delete or "
+        "replace it."
+    )
+
+
 def test_an_image_of_too_many_pixels_is_named(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = flat / "cherry" / "bomb.png"
     save(file, 0, (8000, 8000), "1")
