@@ -47,7 +47,6 @@ class Line:
 
 
 WRAPPING = tuple(LAYERS)
-PER = ("layer", "input", "weight")
 COUNTS = ("layer", "active")
 RESCALES = ("none", "uniform", "mass")
 
@@ -56,16 +55,19 @@ LINES = (
     Line("gaussian", {}, binary=False),
     Line("variational", {"kl": ("molchanov", "kingma")}, binary=False, learns=True),
     Line("variational", {"units": (30,)}, on=("flat",), binary=False, learns=True),
-    Line("variational", {"kl": ("molchanov", "kingma"), "per": PER}, on=WRAPPING, binary=False, learns=True),
+    Line("variational", {"per": ("layer", "input", "weight")}, on=WRAPPING, binary=False, learns=True),
+    Line("variational", {"kl": ("kingma",), "per": ("weight",)}, on=("linear", "conv"), binary=False, learns=True),
     Line("dropact", {"count": COUNTS, "rescale": (*RESCALES, "unbiased")}, score="race"),
     Line("dropinv", {"count": COUNTS, "rescale": (*RESCALES, "unbiased")}, score="race"),
-    Line("dropact", {"rescale": ("unbiased", "mass"), "clamp": (1.5, math.inf)}, on=("flat",), score="race"),
-    Line("dropinv", {"rescale": ("unbiased", "mass"), "clamp": (1.5, math.inf)}, on=("flat",), score="race"),
-    Line("dropcorr", {"rescale": ("mass",), "clamp": (1.5, math.inf)}, on=("flat",), score="correlation"),
-    Line("dropcorr", {"count": COUNTS, "rescale": RESCALES, "refresh_every": (1, 2)}, score="correlation"),
-    Line("dropconnect", {"mask": ("batch", "example"), "activation": ("none", "relu", "tanh")}, on=WRAPPING),
+    Line("dropact", {"rescale": ("unbiased",), "clamp": (1.5, math.inf)}, on=("flat",), score="race"),
+    Line("dropinv", {"rescale": ("unbiased",), "clamp": (1.5, math.inf)}, on=("flat",), score="race"),
+    Line("dropcorr", {"count": COUNTS, "rescale": RESCALES}, score="correlation"),
+    Line("dropcorr", {"refresh_every": (2,), "count": COUNTS}, score="correlation"),
+    Line("dropcorr", {"rescale": ("mass",), "clamp": (1.5,)}, on=("flat",), score="correlation"),
+    Line("dropconnect", {"mask": ("batch", "example"), "activation": ("relu",)}, on=WRAPPING),
+    Line("dropconnect", {"mask": ("batch", "example"), "activation": ("none", "tanh")}, on=("linear", "conv")),
     Line("dropconnect", {"draws": (0, 3), "activation": ("relu",)}, on=("linear", "conv")),
-    Line("standout", {"learn": (False, True), "activation": ("none", "relu")}, on=WRAPPING),
+    Line("standout", {"learn": (False, True), "activation": ("relu",)}, on=WRAPPING),
     Line("standout", {"alpha": (0.0, 2.0), "beta": (0.3,), "learn": (False, True)}, on=("linear", "conv")),
 )
 

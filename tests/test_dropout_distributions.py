@@ -271,14 +271,14 @@ def test_refresh_every_uses_the_batch_of_its_last_refresh(every: int, sizes: lis
 
 
 def test_refresh_every_may_change_while_training() -> None:
-    module, used = DropCorr(0.5, refresh_every=1), []
-    for i, every in enumerate([1, 1, 2, 2, 4, 4]):
-        module.refresh_every = every
-        fell = dropped(module, partition(16, PATTERNS[i]))
-        used += [j for j, pattern in enumerate(PATTERNS) if follows(fell, pattern)]
-    assert used[:2] == [0, 1]
-    assert used[2] in (1, 2)  # the interval may count from the last batch seen or from the change
-    assert all(0 <= i - j < 4 for i, j in enumerate(used))
+    for intervals in ([1, 1, 2, 2, 4, 4], [2, 1, 1, 1, 2, 2], [4, 4, 2, 2, 1, 1]):
+        module, used = DropCorr(0.5), []
+        for i, every in enumerate(intervals):
+            module.refresh_every = every
+            fell = dropped(module, partition(16, PATTERNS[i]))
+            used += [j for j, pattern in enumerate(PATTERNS) if follows(fell, pattern)]
+        # When a change takes hold is left open; a covariance older than the interval is not.
+        assert all(0 <= i - j < every for i, (j, every) in enumerate(zip(used, intervals, strict=True))), used
 
 
 def test_a_set_reference_outlives_every_refresh() -> None:
@@ -359,11 +359,11 @@ def test_unbiased_leaves_rows_alone_from_which_nothing_falls(technique: type[nn.
         assert torch.equal(module(x), x)
 
 
-@pytest.mark.parametrize("technique", [DropAct, DropInv, DropCorr])
-@pytest.mark.parametrize("rescale", ["mass", "unbiased"])
+@pytest.mark.parametrize(
+    ("technique", "rescale"),
+    [(DropAct, "mass"), (DropAct, "unbiased"), (DropInv, "mass"), (DropInv, "unbiased"), (DropCorr, "mass")],
+)
 def test_clamp_limits_the_factors_and_its_share_is_reported(technique: type[nn.Module], rescale: str) -> None:
-    if technique is DropCorr and rescale == "unbiased":
-        pytest.skip("defined for the races alone")
     x = torch.rand(200, 10) + 0.01
     free, cut = (technique(0.6, rescale=rescale, clamp=c) for c in (math.inf, 2.0))
     whole, limited = ((torch.manual_seed(2), factors(m, x))[1] for m in (free, cut))
@@ -439,7 +439,7 @@ def test_kingma_starts_below_1_with_a_warning() -> None:
     samples = factors(module, torch.ones(ROWS, 4)).double().numpy()
     oracles.assert_variances(samples, np.full(4, 0.95))
     (ell,) = noise_parameters(module)
-    assert float(ell.sigmoid()) == pytest.approx(0.95, rel=1e-5)
+    assert float(ell.detach().sigmoid()) == pytest.approx(0.95, rel=1e-5)
     with torch.no_grad():
         ell.fill_(30.0)
     oracles.assert_variances(factors(module, torch.ones(ROWS, 4)).double().numpy(), np.ones(4))
@@ -452,7 +452,7 @@ def divergence(alpha: float, fit: str) -> float:
     """KL of one noise variable, as the layer computes it."""
     module = Variational(alpha / (1 + alpha), kl=fit).double()
     module(torch.ones(3, 1, dtype=torch.float64))
-    return float(module.kl())
+    return float(module.kl().detach())
 
 
 @pytest.mark.parametrize(
@@ -500,19 +500,21 @@ def test_kl_counts_every_noise_variable(fit: str) -> None:
     x = torch.rand(5, 2, 3, 4)
     shared = Variational(p, kl=fit)
     shared(x)
-    assert float(shared.kl()) == pytest.approx(24 * one, rel=1e-4)
+    assert float(shared.kl().detach()) == pytest.approx(24 * one, rel=1e-4)
     shared(x[0, 0, 0])
-    assert float(shared.kl()) == pytest.approx(4 * one, rel=1e-4)
+    assert float(shared.kl().detach()) == pytest.approx(4 * one, rel=1e-4)
     shared(x[:2])
-    assert float(shared.kl()) == pytest.approx(24 * one, rel=1e-4)
-    assert float(Variational(p, kl=fit, units=24).kl()) == pytest.approx(24 * one, rel=1e-4)
+    assert float(shared.kl().detach()) == pytest.approx(24 * one, rel=1e-4)
+    assert float(Variational(p, kl=fit, units=24).kl().detach()) == pytest.approx(24 * one, rel=1e-4)
     for per in ("layer", "input", "weight"):
-        assert float(Variational(nn.Linear(7, 5), p, kl=fit, per=per).kl()) == pytest.approx(35 * one, rel=1e-4)
+        assert float(Variational(nn.Linear(7, 5), p, kl=fit, per=per).kl().detach()) == pytest.approx(
+            35 * one, rel=1e-4
+        )
         conv = nn.Conv2d(4, 6, 3, groups=2)
-        assert float(Variational(conv, p, kl=fit, per=per).kl()) == pytest.approx(108 * one, rel=1e-4)
+        assert float(Variational(conv, p, kl=fit, per=per).kl().detach()) == pytest.approx(108 * one, rel=1e-4)
     model = nn.Sequential(Variational(nn.Linear(4, 3), p, kl=fit), nn.ReLU(), Variational(p, kl=fit), Standard(0.5))
     model(torch.rand(2, 4))
-    assert float(kl(model)) == pytest.approx((12 + 3) * one, rel=1e-4)
+    assert float(kl(model).detach()) == pytest.approx((12 + 3) * one, rel=1e-4)
     assert float(kl(nn.Linear(2, 2))) == 0
     assert len(list(noise_parameters(model))) == 2
 

@@ -46,6 +46,12 @@ def clean(case: Case, x: Tensor) -> Tensor:
     return case.activation()(case.layer().to(x.dtype)(x)) if case.wraps else x
 
 
+def assert_close_but_for_flips(case: Case, y: Tensor, wanted: Tensor, tolerance: float) -> None:
+    """Close everywhere; Standout may flip a unit in a hundred, whose keep probability rounding took over its number."""
+    near = (y.float() - wanted).abs() <= tolerance * (1 + wanted.abs())
+    assert near.float().mean() >= (0.99 if case.name == "standout" else 1)
+
+
 def expected_drops(case: Case, x: Tensor, p: float) -> Tensor:
     """(B,) how many units fall, by the specification; exact rational arithmetic with its 1e-9."""
     flat = x.flatten(1)
@@ -85,6 +91,7 @@ def test_output_has_the_shape_and_dtype_of_the_clean_one(case: Case, package: Mo
 
 
 @every_case
+@pytest.mark.filterwarnings("ignore:kl='kingma'")
 def test_p_0_is_the_identity(case: Case, package: ModuleType) -> None:
     module, x = case.build(0.0, package), case.input()
     for mode in (True, False):
@@ -315,7 +322,7 @@ def test_half_precision_keeps_its_dtype_and_follows_float32(
     for mode in (True, False):
         y, wanted = seeded(module.train(mode), x), seeded(reference.train(mode), x.float())
         assert y.dtype == dtype
-        torch.testing.assert_close(y.float(), wanted, rtol=0.03, atol=0.03)
+        assert_close_but_for_flips(case, y, wanted, 0.03)
         if case.line.binary and not case.wraps:
             assert torch.equal(y == 0, wanted == 0)
 
