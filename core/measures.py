@@ -53,8 +53,8 @@ def insert(db: sqlite3.Connection, key: int, records: Sequence[Mapping[str, Any]
 
 
 def delete_after(db: sqlite3.Connection, key: int, step: int) -> None:
-    """Remove the records of a run that lie after ``step``."""
-    db.execute("DELETE FROM metrics WHERE run = ? AND step > ?", (key, step))
+    """Remove the records of a run that lie after ``step``, except those of whole epochs."""
+    db.execute("DELETE FROM metrics WHERE run = ? AND kind != 'epoch' AND step > ?", (key, step))
 
 
 def select(
@@ -88,7 +88,6 @@ def select(
     values = np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, len(read))
     values[values == _MISSING] = np.nan
 
-    ids = np.array(list(keys), dtype=object)
     place = {key: position for position, key in enumerate(keys.values())}
     run_keys, where = np.unique(values[:, 0].astype(np.int64), return_inverse=True)
     places = np.array([place[int(key)] for key in run_keys], dtype=np.int64)[where]
@@ -96,8 +95,8 @@ def select(
     values, places = values[order], places[order]
 
     table = pd.DataFrame(values, columns=list(read))
-    table["run"] = pd.Categorical.from_codes(places, categories=ids)
-    table["kind"] = pd.Categorical.from_codes(values[:, 2].astype(np.int64), categories=list(KINDS))
+    table["run"] = pd.Categorical.from_codes(places, categories=pd.Index(list(keys)))
+    table["kind"] = pd.Categorical.from_codes(values[:, 2].astype(np.int64), categories=pd.Index(KINDS))
     table["seq"] = values[:, 1].astype(np.int64)
     table["step"] = values[:, 3].astype(np.int64)
     if "p" in wanted:

@@ -230,7 +230,10 @@ class RunStore:
             )
 
     def rewind(self, run_id: str, step: int, *, attempt: int | None = None) -> None:
-        """Forget the records after ``step``, for a run that goes on from a state saved there."""
+        """Forget the records after ``step``, for a run that goes on from a state saved there.
+
+        Those of whole epochs stay, as they are made again at the same steps: what was reached once is never unsaid.
+        """
         with self._database.write() as db:
             measures.delete_after(db, _row(db, run_id, attempt)["key"], step)
 

@@ -171,11 +171,18 @@ def test_a_reader_that_remembers_seq_gets_only_what_is_new(store: RunStore) -> N
     assert [(row.run, row.step) for row in table.itertuples()] == [(one, 2), (two, 1)]
 
 
-def test_rewinding_forgets_what_lies_after(store: RunStore) -> None:
+def test_rewinding_forgets_what_lies_after_but_no_epoch(store: RunStore) -> None:
     run_id = store.create(CONFIG)
-    store.record(run_id, [epoch(1), epoch(2), epoch(3)])
+    steps = [Progress(kind="step", step=step, epoch=step / 10).to_dict() for step in (1, 2, 3)]
+    end = Progress(kind="end", step=4, epoch=0.4).to_dict()
+    store.record(run_id, [*steps, epoch(2), epoch(4), end])
     store.rewind(run_id, 2)
-    assert list(store.metrics(run_id)["step"]) == [1, 2]
+    assert [(row.kind, row.step) for row in store.metrics(run_id).itertuples()] == [
+        ("step", 1),
+        ("step", 2),
+        ("epoch", 2),
+        ("epoch", 4),
+    ]
 
 
 def test_requests_and_ends_are_kept(store: RunStore) -> None:

@@ -1,0 +1,249 @@
+"""Runs in processes of their own: submit, watch, pause, resume, cancel; here on this machine, behind an interface."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from core import processes
+from core.database import explain
+from core.runs import Run, RunStore, StoreError
+
+if TYPE_CHECKING:
+    from core.config import Config
+
+# A worker looks for requests several times a second; one that has not stopped after this long is ended by force.
+FORCE_AFTER = 10.0
+
+Changes = dict[str, Any]
+
+# Processes that this one started: they must be waited for, or they stay behind as zombies.
+_children: list[subprocess.Popen[bytes]] = []
+_children_lock = threading.Lock()
+
+
+class JobError(StoreError):
+    """A run cannot do what was asked of it; one sentence for the person."""
+
+
+class Engine(Protocol):
+    """Where runs are trained. Every method may raise :class:`StoreError` with one sentence for the person."""
+
+    def submit(self, config: Config) -> str:
+        """Queue a run and return its id; ConfigError where it cannot be trained."""
+
+    def poll(self, run_id: str) -> Run:
+        """The run as it stands, after looking after all of them."""
+
+    def pause(self, run_id: str) -> Run:
+        """Ask it to wait at the next step, keeping its place in memory."""
+
+    def resume(self, run_id: str) -> Run:
+        """Let it go on, from memory where it waits, from its saved state where its process has ended."""
+
+    def cancel(self, run_id: str, force: bool = False) -> Run:
+        """Ask it to save and stop at the next step, or with ``force`` end its process at once."""
+
+
+class LocalEngine:
+    """Trains each run in a detached process of this machine; several engines may share one store.
+
+    Whoever polls also looks after the others: a run whose process died is told "lost", one that ignores a stop is
+    ended by force, and queued ones are started in their order. A worker that ends does the same, so a queue goes on
+    with nobody watching.
+
+    Args:
+        store: where the runs are.
+        limit: how many run at once; default: as many as there are GPUs, else half of the CPU cores.
+    """
+
+    def __init__(self, store: RunStore, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is the number of runs at once and must be at least 1, got {limit}")
+        self.store = store
+        self._limit = limit
+
+    @cached_property
+    def limit(self) -> int:
+        """How many runs are trained at once."""
+        return self._limit or gpus() or max(1, processes.cores() // 2)
+
+    def submit(self, config: Config) -> str:
+        """Queue a run and return its id; :class:`core.config.ConfigError` where the settings cannot be used."""
+        run_id = self.store.create(rooted(config.validated()).to_dict())
+        self.advance()
+        return run_id
+
+    def poll(self, run_id: str) -> Run:
+        """The run as it stands, after :meth:`advance`."""
+        self.advance()
+        return self.store.get(run_id)
+
+    def pause(self, run_id: str) -> Run:
+        """Let a run wait at its next step, or a queued one until it is resumed."""
+        return self.store.change(run_id, _paused)
+
+    def resume(self, run_id: str) -> Run:
+        """Let a paused run go on; queue one that has stopped, failed or been lost, to go on from its saved state."""
+        self.settle()
+        self.store.change(run_id, _resumed)
+        return self.poll(run_id)
+
+    def cancel(self, run_id: str, force: bool = False) -> Run:
+        """Stop a run at its next step, weights and state saved; with ``force`` end its process at once.
+
+        One that has ended is left as it is. A run that has not stopped 10 s later is ended by whoever polls.
+        """
+        run = self.store.change(run_id, partial(_cancelled, saved=self.store.has_state(run_id)))
+        if force and run.live and run.owner:
+            if not processes.here(run.owner):
+                raise JobError(f"Run {run.id} is trained on {run.owner.host}: end it by force there.")
+            self._end_by_force(run)
+        return self.store.get(run_id)
+
+    def advance(self) -> None:
+        """Look after all runs: :meth:`settle`, then start what is queued while there is room."""
+        self.settle()
+        while self._somebody_waits() and (run := self.store.claim(processes.owner_of(), self.limit)):
+            self._start(run)
+
+    def settle(self) -> None:
+        """Notice the runs whose process has died, and end those that have ignored a stop for too long."""
+        _reap()
+        for run in self.store.list(status=("running", "paused")):
+            if not run.live:
+                continue
+            if not processes.is_alive(run):
+                self._bury(run)
+            elif _overdue(run):
+                self._end_by_force(run)
+
+    def _somebody_waits(self) -> bool:
+        # Reading first, as claiming takes the write lock, and pages poll often.
+        runs = self.store.list(status=("queued", "running"))
+        running = sum(run.status == "running" for run in runs)
+        return running < min(len(runs), self.limit)
+
+    def _start(self, run: Run) -> None:
+        arguments = ["worker", run.id, "--attempt", str(run.attempt), "--limit", str(self.limit)]
+        log = self.store.folder(run.id) / "worker.log"
+        try:
+            child = processes.start(
+                [*arguments, "--home", str(self.store.home)], log, visible_gpu(run.slot, gpus(), os.environ)
+            )
+        except OSError as error:
+            self.store.finish(run.id, "failed", str(explain(error, log)), attempt=run.attempt)
+            return
+        owner = processes.owner_of(child.pid)
+        with _children_lock:
+            _children.append(child)
+        # The worker enters itself as well, so nothing is lost where this cannot be written.
+        with suppress(StoreError):
+            self.store.change(run.id, lambda now: {"owner": owner} if now.live else None, attempt=run.attempt)
+
+    def _end_by_force(self, run: Run) -> None:
+        if run.owner:
+            processes.kill(run.owner)
+        self._bury(run)
+
+    def _bury(self, run: Run) -> None:
+        self.store.change(run.id, partial(_buried, seen=run, saved=self.store.has_state(run.id)))
+
+
+def _reap() -> None:
+    with _children_lock:
+        _children[:] = [child for child in _children if child.poll() is None]
+
+
+def gpus() -> int:
+    """How many GPUs torch can use here."""
+    import torch
+
+    return torch.cuda.device_count() or int(torch.backends.mps.is_available())
+
+
+def visible_gpu(slot: int | None, count: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment that gives a run the GPU of its slot, where there are several."""
+    if slot is None or count < 2:
+        return {}
+    listed = environment.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    names = listed.split(",")
+    return {"CUDA_VISIBLE_DEVICES": names[slot % len(names)]}
+
+
+def rooted(config: Config) -> Config:
+    """The same settings with a folder of images named in full, as a worker or a later resume may stand elsewhere."""
+    from dataclasses import replace
+
+    from core.data import DATASETS
+
+    folder = Path(config.dataset).expanduser()
+    if config.dataset in DATASETS or not folder.is_dir():
+        return config
+    return replace(config, dataset=str(folder.absolute()))
+
+
+def how_to_resume(run_id: str, saved: bool) -> str:
+    """The sentence that tells a person how a run that ended early goes on."""
+    where = "it goes on from its last saved state" if saved else "it begins again, as nothing was saved yet"
+    return f"Resume it in the dashboard or by `python -m core train --resume {run_id}`: {where}."
+
+
+def _paused(run: Run) -> Changes | None:
+    if run.ended:
+        raise JobError(f"Run {run.id} is {run.status}: there is nothing to pause.")
+    if run.status == "queued":
+        return {"status": "paused", "requested": "pause", "requested_at": time.time()}
+    # A stop is not taken back by a pause that comes after it.
+    return None if run.requested == "stop" else _request(run, "pause")
+
+
+def _resumed(run: Run) -> Changes | None:
+    if run.status == "done":
+        raise JobError(f"Run {run.id} is done: start a new one to train for longer.")
+    if run.live and run.requested == "stop":
+        raise JobError(f"Run {run.id} is being stopped: resume it once it has stopped.")
+    if run.live:
+        return _request(run, "run")
+    if run.status == "queued":
+        return None
+    now = time.time()
+    again = {"status": "queued", "reason": None, "owner": None, "slot": None, "queued_at": now}
+    return again | {"requested": "run", "requested_at": now}
+
+
+def _cancelled(run: Run, *, saved: bool) -> Changes | None:
+    if run.ended:
+        return None
+    if run.live:
+        return _request(run, "stop")
+    reason = f"Stopped while it waited. {how_to_resume(run.id, saved)}"
+    return {"status": "stopped", "reason": reason, "requested": "stop", "requested_at": time.time()}
+
+
+def _request(run: Run, request: str) -> Changes | None:
+    # Asking again must not move the moment from which a stop is overdue.
+    return None if run.requested == request else {"requested": request, "requested_at": time.time()}
+
+
+def _overdue(run: Run) -> bool:
+    late = run.requested == "stop" and run.requested_at is not None and time.time() - run.requested_at > FORCE_AFTER
+    return late and run.owner is not None and processes.here(run.owner)
+
+
+def _buried(run: Run, *, seen: Run, saved: bool) -> Changes | None:
+    """What becomes of a run whose process, ``seen`` a moment ago, is gone; None where it ended tidily meanwhile."""
+    if not run.live or run.attempt != seen.attempt or run.owner != seen.owner:
+        return None
+    end = how_to_resume(run.id, saved)
+    if run.requested == "stop":
+        return {"status": "stopped", "slot": None, "reason": f"Ended by force, as it had not stopped in time. {end}"}
+    how = "Its process ended without a word (killed, out of memory, or the machine was restarted)."
+    return {"status": "lost", "slot": None, "reason": f"{how} {end}"}

@@ -1,0 +1,105 @@
+"""Keeps what a run yields: its records in the store, its weights and the state to resume from in its folder."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.runs import Run, RunStore, StoreError
+
+if TYPE_CHECKING:
+    from core.training import Progress, Trainer
+
+# Seconds between two writes of step records.
+WRITE_EVERY = 0.2
+# A trainer hands over at least this often, so that a stop is obeyed in time however rarely steps are recorded.
+LONGEST_TURN = 0.5
+# Saving takes at most this share of the time, or a network that trains in a second would wait longer for the disk.
+SAVING_SHARE = 0.05
+RESULTS = (
+    "epoch", "step", "loss", "accuracy", "train_eval_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy",
+    "train_seconds", "eval_seconds",
+)  # fmt: skip
+
+Ending = Literal["done", "stopped", "failed"]
+
+
+class Keeper:
+    """The only writer of a run. Its methods raise :class:`StoreError`, also once another process has the run.
+
+    The state is saved at the end of epochs, of the first for certain and then as often as :data:`SAVING_SHARE` allows,
+    and whenever the run pauses or stops. The records not yet stored travel inside it, so that none is missing after a
+    crash in between; epochs recorded after it stay known, and are recorded again once they are made again.
+    """
+
+    def __init__(self, store: RunStore, run: Run) -> None:
+        self.store = store
+        self.run = run
+        self.latest: dict[str, Any] = dict(run.latest)
+        self._pending: list[dict[str, Any]] = []
+        self._written = time.monotonic()
+        self._recorded = 0.0
+        self._saved = self._written
+        self._cost = 0.0
+
+    def restore(self, trainer: Trainer) -> None:
+        """Bring ``trainer`` to the saved state, if there is one, and forget the records within epochs after it."""
+        state = self.store.load_state(self.run.id)
+        if state is not None:
+            trainer.load_state(state["trainer"])
+        self.store.rewind(self.run.id, state["step"] if state else 0, attempt=self.run.attempt)
+        if state is not None and state["records"]:
+            self.store.record(self.run.id, state["records"], attempt=self.run.attempt)
+
+    def take(self, progress: Progress, trainer: Trainer) -> None:
+        """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from."""
+        if self._is_too_many(progress):
+            return
+        record = progress.to_dict()
+        self._pending.append(record)
+        self.latest.update((name, value) for name, value in record.items() if value is not None)
+        if progress.kind == "epoch" and (time.monotonic() - self._saved) * SAVING_SHARE >= self._cost:
+            self.save(trainer)
+        elif progress.kind == "end" and progress.status == "done":
+            self._save_weights(trainer)
+        if progress.kind != "step" or time.monotonic() - self._written >= WRITE_EVERY:
+            self._flush()
+
+    def save(self, trainer: Trainer) -> None:
+        """Save the state to resume from and the weights, then store the records."""
+        started = time.monotonic()
+        step = int(self.latest.get("step", 0))
+        state = {"trainer": trainer.state(), "step": step, "records": self._pending}
+        self.store.save_state(self.run.id, state)
+        self._save_weights(trainer)
+        self._flush()
+        self._saved = time.monotonic()
+        self._cost = self._saved - started
+
+    def finish(self, status: Ending, reason: str | None) -> None:
+        """End the run with its results."""
+        with suppress(StoreError):  # the run's end is the more important, and says what is wrong by itself
+            self._flush()
+        final = {name: self.latest[name] for name in RESULTS if name in self.latest}
+        self.store.finish(self.run.id, status, reason, final, attempt=self.run.attempt)
+        if status == "done":
+            self.store.drop_state(self.run.id)
+
+    def _save_weights(self, trainer: Trainer) -> None:
+        # As asked for, except that the network is named: weights must load without the data set at hand.
+        config = self.run.config | {"network": trainer.config.network}
+        self.store.save_weights(self.run.id, trainer.model.state_dict(), config)
+
+    def _flush(self) -> None:
+        if self._pending:
+            self.store.record(self.run.id, self._pending, attempt=self.run.attempt)
+            self._pending = []
+        self._written = time.monotonic()
+
+    def _is_too_many(self, progress: Progress) -> bool:
+        every = float(self.run.config.get("record_every", 0.0))
+        if progress.kind == "step" and every > LONGEST_TURN and progress.train_seconds - self._recorded < every:
+            return True
+        self._recorded = progress.train_seconds
+        return False

@@ -1,0 +1,173 @@
+"""``python -m core runs``: list, show, delete and export the runs of the store. Imports neither torch nor pandas."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from core.errors import reason_of
+from core.runs import Run, RunStore, StoreError
+from core.schema import to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# What an exported row says of its run.
+ABOUT = ("name", "status", "dataset", "network", "technique", "seed")
+COLUMNS = ("id", "name", "status", "epoch", "validation", "test", "created")
+
+
+def _json_option(command: Command) -> Command:
+    def asked(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+        return value or bool(context.parent and context.parent.params.get("as_json"))
+
+    words = "Print JSON lines and nothing else."
+    return click.option("--json", "as_json", is_flag=True, callback=asked, help=words)(command)
+
+
+@click.group(invoke_without_command=True)
+@_json_option
+@click.pass_context
+def runs(context: click.Context, as_json: bool) -> None:
+    """List the runs, or show, delete and export some."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_runs, as_json=as_json)
+
+
+@runs.command("list")
+@_json_option
+def list_runs(as_json: bool) -> None:
+    """List all runs, the newest first."""
+    found = _settled().list()
+    if as_json:
+        for run in found:
+            click.echo(as_line(run))
+    elif found:
+        click.echo(table([COLUMNS, *map(cells, found)]))
+    else:
+        click.echo("There are no runs yet: `python -m core train` trains the first one.")
+
+
+@runs.command("show")
+@click.argument("run_id", metavar="ID")
+@_json_option
+def show(run_id: str, as_json: bool) -> None:
+    """Show all that is known of a run; the beginning of its id is enough."""
+    store = _settled()
+    run = store.find(run_id)
+    if as_json:
+        click.echo(as_line(run))
+        return
+    parts: dict[str, Any] = {"id": run.id, "name": run.name, "status": run.status, "reason": run.reason}
+    parts |= {"created": when(run.created), "folder": store.folder(run.id)}
+    click.echo("\n".join(f"{name:<10} {value}" for name, value in parts.items() if value is not None))
+    for title, values in (("settings", run.config), ("results", run.final), ("environment", run.environment)):
+        if values:
+            click.echo(f"\n{title}")
+            width = max(map(len, values))
+            click.echo("\n".join(f"  {name:<{width}}  {shown(value)}" for name, value in values.items()))
+
+
+@runs.command("delete")
+@click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
+@_json_option
+def delete(run_ids: Sequence[str], as_json: bool) -> None:
+    """Delete runs with their weights; all of them or, where one cannot be deleted, none."""
+    store = _settled()
+    ids = list(dict.fromkeys(store.find(run_id).id for run_id in run_ids))
+    store.delete(ids)
+    click.echo(to_json({"deleted": ids}) if as_json else f"Deleted {', '.join(ids)}.")
+
+
+@runs.command("export")
+@click.argument("run_ids", metavar="[ID...]", nargs=-1)
+@click.option("--csv", "target", metavar="FILE|-", default="-", help="Where to write CSV; - is the terminal.")
+@click.option("--steps", is_flag=True, help="Also the records within epochs.")
+@_json_option
+def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> None:
+    """Export the records of runs, all if none are named: a row for each epoch and each end."""
+    store = _settled()
+    chosen = [store.find(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.list()[::-1]
+    records = exported(store, chosen, steps)
+    if as_json:
+        for record in records.to_dict("records"):
+            click.echo(to_json({str(name): value for name, value in record.items()}))
+        return
+    try:
+        records.to_csv(sys.stdout if target == "-" else target, index=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.UsageError(f"{target} cannot be written ({reason_of(error)}): name another file.") from error
+    if target != "-":
+        whose = "1 run" if len(chosen) == 1 else f"{len(chosen)} runs"
+        click.echo(f"Wrote {len(records)} records of {whose} to {target}.", err=True)
+
+
+def exported(store: RunStore, chosen: Sequence[Run], steps: bool = False) -> pd.DataFrame:
+    """A row for each record of the runs, with what tells the runs apart; ``p`` as numbers with blanks between."""
+    records = store.metrics([run.id for run in chosen])
+    if not steps:
+        records = records[records["kind"] != "step"]
+    records["p"] = [" ".join(map(str, p)) if isinstance(p, tuple) else None for p in records["p"]]
+    records["run"] = records["run"].astype(str)
+    known = {run.id: {"name": run.name, "status": run.status, **run.config} for run in chosen}
+    for place, column in enumerate(ABOUT, 1):
+        records.insert(place, column, [known[run_id].get(column) for run_id in records["run"]])
+    return records
+
+
+def as_line(run: Run) -> str:
+    """A run as one line of JSON."""
+    return to_json(asdict(run))
+
+
+def cells(run: Run) -> tuple[str, ...]:
+    """A run as a row of the table."""
+    reached = f"{float(run.latest.get('epoch', 0)):.3g}/{run.config.get('epochs', '?')}"
+    validation, test = percent(run.latest.get("val_accuracy")), percent(run.final.get("test_accuracy"))
+    return run.id, run.name, run.status, reached, validation, test, when(run.created)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words as aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 in percent; nothing where it is not known."""
+    return "" if share is None else f"{share:.2%}"
+
+
+def when(seconds: float) -> str:
+    """A time as people of this place write it, to the minute."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def shown(value: Any) -> str:
+    """A value as a person would write it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value is None or isinstance(value, str | int) else json.dumps(value)
+
+
+def _settled() -> RunStore:
+    """The store, with the runs whose process has died told "lost", where it can be written."""
+    from core.jobs import LocalEngine
+
+    store = RunStore()
+    with suppress(StoreError):
+        LocalEngine(store).settle()
+    return store

@@ -1,0 +1,363 @@
+"""The command line: what it prints, for people and for machines, and that a mistake costs one sentence and no run."""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.__main__ import knob_value, main, run
+from core.dropout import TECHNIQUES, Knob
+from core.processes import owner_of
+from core.runs import Owner, RunStore
+from core.schema import MIGRATIONS
+from core.training import Config, Progress, Trainer
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAIN = ["train", "--dataset", "digits", "--technique", "dropcorr", "--epochs", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def store(dropscope_home: Path) -> RunStore:
+    return RunStore(dropscope_home)
+
+
+@pytest.fixture
+def done(store: RunStore) -> str:
+    """A finished run with two epochs, without having been trained."""
+    run_id = store.create(Config(technique="dropact", p=(0.1, 0.2)).to_dict(), {"device": "cpu"})
+    records = [Progress("epoch", 10 * n, float(n), loss=1 / n, val_accuracy=0.4 * n, p=(0.1, 0.2)) for n in (1, 2)]
+    step = replace(records[0], kind="step", step=5, epoch=0.5)
+    end = Progress("end", 20, 2.0, "done", test_accuracy=0.75)
+    store.record(run_id, [record.to_dict() for record in (step, *records, end)])
+    store.finish(run_id, "done", None, {"test_accuracy": 0.75, "epoch": 2.0})
+    return run_id
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    """``text`` as strict JSON lines."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, **options)
+
+
+# Training
+
+
+def test_training_prints_a_line_an_epoch_and_keeps_the_run(capsys: pytest.CaptureFixture[str], store: RunStore) -> None:
+    assert run([*TRAIN, "--epochs", "2", "--seed", "3", "--p", "0.1,0.3", "--knob", "count=active"]) == 0
+    out, err = capsys.readouterr()
+    (kept,) = store.list()
+    said = out.splitlines()
+    assert len(said) == 4
+    assert said[0].startswith("digits · dropcorr · seed 3: training on cpu")
+    assert said[0].endswith(kept.id)
+    assert [line.split("  ")[0] for line in said[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert "validation accuracy" in said[1]
+    assert said[3].startswith(f"Done. Test accuracy {kept.final['test_accuracy']:.2%} after 2 epochs, ")
+    assert err == ""
+    config = Config.from_dict(kept.config)
+    assert config == Config(
+        technique="dropcorr", epochs=2, seed=3, p=(0.1, 0.3), knobs={"count": "active"}, device="cpu"
+    )
+    assert kept.owner == owner_of()
+    weights = store.load_weights(kept.id)
+    Trainer(config).model.load_state_dict(weights)
+
+
+def test_json_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str], store: RunStore) -> None:
+    assert run([*TRAIN, "--json", "--record-every", "0", "--name", "mine"]) == 0
+    out, err = capsys.readouterr()
+    *records, result = lines(out)
+    (kept,) = store.list()
+    assert {record["run"] for record in records} == {kept.id}
+    assert [record["kind"] for record in records][-2:] == ["epoch", "end"]
+    assert len(records) == len(store.metrics(kept.id))
+    assert result == {"run": kept.id, "name": "mine", "status": "done", "reason": None, "final": kept.final}
+    assert err == ""
+
+
+def test_a_terminal_shows_a_bar_with_the_time_that_is_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert run([*TRAIN, "--record-every", "0"]) == 0
+    assert "step/s" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
+    assert "validation accuracy" in terminal.getvalue()
+    assert "epoch 1/1" not in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_tidily_with_weights_saved_and_the_run_can_be_resumed(
+    store: RunStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "core", *TRAIN, "--epochs", "5000", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline()]
+        while lines(said[-1])[0]["kind"] != "epoch":
+            said.append(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err == ""
+    result = lines(out)[-1]
+    assert result["status"] == "stopped"
+    assert result["reason"].startswith("Stopped by Ctrl-C at epoch ")
+    kept = store.get(result["run"])
+    assert kept.status == "stopped"
+    assert store.load_weights(kept.id)
+
+    reached = float(kept.final["epoch"])
+    store.change(kept.id, lambda _: {"config": kept.config | {"epochs": int(reached) + 1}})
+    assert run(["train", "--resume", kept.id[:9]]) == 0
+    assert "Done." in capsys.readouterr().out
+    assert list(store.metrics(kept.id, kind="epoch")["epoch"]) == [float(n) for n in range(1, int(reached) + 2)]
+    assert run(["train", "--resume", kept.id]) == 1
+    assert "is done: there is nothing to resume" in capsys.readouterr().err
+
+
+def test_a_failed_training_exits_with_1_and_its_reason(capsys: pytest.CaptureFixture[str], store: RunStore) -> None:
+    assert run([*TRAIN, "--lr", "1e9"]) == 1
+    err = capsys.readouterr().err
+    (kept,) = store.list()
+    assert kept.status == "failed"
+    assert err == f"Failed: {kept.reason}\n"
+    assert "lower the learning rate" in err
+    assert run([*TRAIN, "--lr", "1e9", "--json"]) == 1
+    result = lines(capsys.readouterr().out)[-1]
+    assert result["error"] == result["reason"]
+    assert result["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--p 1.5", "p is the probability of dropping and must lie between 0 and 1, got 1.5."),
+        ("--p nan", "p is the probability of dropping and must lie between 0 and 1, got nan."),
+        ("--p half", "--p is a number, or several such as 0.2,0.3, not 'half'."),
+        ("--p 0.1,0.2,0.3", "Digits net has 2 dropout positions, but p has 3 values; give one each."),
+        ("--technique dropfoo", "There is no technique 'dropfoo'; choose from standard, dropconnect, "),
+        ("--technique dropfoo --knob a=1", "There is no technique 'dropfoo'; choose from standard, dropconnect, "),
+        ("--dataset nowhere", "There is no data set 'nowhere' and no folder of that name; choose digits, "),
+        ("--network foo", "network must be one of auto, digits, mnist, cifar10, got 'foo'."),
+        ("--epochs 0", "epochs must be a whole number of at least 1, got 0."),
+        ("--epochs many", "Invalid value for '--epochs': 'many' is not a valid integer."),
+        ("--knob vanilla", "A knob is written NAME=VALUE, such as count=active, not 'vanilla'."),
+        ("--knob vanilla=maybe", "vanilla must be True or False, got 'maybe'"),
+        ("--knob count=active", "standard has no option 'count'; it has vanilla"),
+        ("--foo", "No such option"),
+        ("--resume abc --epochs 3", "--resume goes on with the run's own settings: leave the others out"),
+        ("--resume abc", "There is no run 'abc': `python -m core runs` lists those there are."),
+    ],
+)
+def test_bad_input_costs_one_sentence_and_leaves_nothing(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str], dropscope_home: Path
+) -> None:
+    assert run(["train", *words.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"Error: {sentence}")
+    assert err.count("\n") == 1
+    assert not (dropscope_home / "runs.sqlite").exists()
+    assert not (dropscope_home / "runs").exists()
+    assert run(["train", *words.split(), "--json"]) == 2
+    out, err = capsys.readouterr()
+    (answer,) = lines(out)
+    assert answer["error"].startswith(sentence)
+    assert err == ""
+
+
+def test_a_store_that_cannot_be_used_is_said(
+    capsys: pytest.CaptureFixture[str], store: RunStore, dropscope_home: Path
+) -> None:
+    dropscope_home.mkdir()
+    (dropscope_home / "runs.sqlite").write_bytes(b"this is no database at all, whatever its name says" * 20)
+    for words in (TRAIN, ["runs"], ["runs", "show", "abc"], ["runs", "delete", "abc"], ["runs", "export"]):
+        assert run([*words, "--json"]) == 1
+        (answer,) = lines(capsys.readouterr().out)
+        assert "is damaged or not a run store: move it aside" in answer["error"]
+
+
+def test_a_newer_store_is_said(capsys: pytest.CaptureFixture[str], store: RunStore, done: str) -> None:
+    with store._database.write() as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    assert run(["runs"]) == 1
+    assert capsys.readouterr().err.startswith(f"Error: The run store {store.home / 'runs.sqlite'} was made by a newer")
+
+
+def test_every_setting_has_an_option() -> None:
+    options = {name for parameter in main.commands["train"].params if (name := parameter.name)}
+    settings = {field.name for field in fields(Config)}
+    assert options - {"resume", "name", "as_json"} == settings
+
+
+@pytest.mark.parametrize(
+    ("knob", "text", "value"),
+    [
+        (Knob("a", "x", "", choices=("x", "none")), "none", "none"),
+        (Knob("a", "x", "", choices=("x",)), "7", 7),
+        (Knob("a", False, ""), "Yes", True),
+        (Knob("a", True, ""), "off", False),
+        (Knob("a", 1, "", integer=True), "12", 12),
+        (Knob("a", 1, "", integer=True), "1.5", 1.5),
+        (Knob("a", 1.0, ""), "1e-3", 1e-3),
+        (Knob("a", 1.0, ""), "inf", float("inf")),
+        (Knob("a", None, "", optional=True), "none", None),
+        (Knob("a", None, "", optional=True), "4", 4),
+        (Knob("a", 1.0, ""), "much", "much"),
+    ],
+)
+def test_knobs_are_read_as_their_kind(knob: Knob, text: str, value: Any) -> None:
+    assert knob_value(knob, text) == value
+    assert type(knob_value(knob, text)) is type(value)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_every_default_can_be_written_on_the_command_line(technique: str) -> None:
+    for knob in TECHNIQUES[technique].knobs:
+        value = knob_value(knob, str(knob.default))
+        assert value == knob.default
+        knob.check(value)
+
+
+# Runs
+
+
+def test_an_empty_store_says_how_to_begin(capsys: pytest.CaptureFixture[str], dropscope_home: Path) -> None:
+    assert run(["runs"]) == 0
+    assert capsys.readouterr().out == "There are no runs yet: `python -m core train` trains the first one.\n"
+    assert run(["runs", "list", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+    assert not (dropscope_home / "runs.sqlite").exists()
+
+
+@pytest.mark.parametrize("words", [["runs"], ["runs", "list"]])
+def test_runs_are_listed(words: list[str], capsys: pytest.CaptureFixture[str], store: RunStore, done: str) -> None:
+    waiting = store.create(Config().to_dict())
+    assert run(words) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["id", "name", "status", "epoch", "validation", "test", "created"]
+    assert [row.split()[0] for row in rows] == [waiting, done]
+    assert rows[0].index("queued") == rows[1].index("done") == head.index("status")
+    assert "2/10" in rows[1]
+    assert "80.00%" in rows[1]
+    assert "75.00%" in rows[1]
+    assert run([*words, "--json"]) == 0
+    found = lines(capsys.readouterr().out)
+    assert [each["id"] for each in found] == [waiting, done]
+    assert found[1]["config"]["p"] == [0.1, 0.2]
+
+
+def test_a_run_is_shown_whole(capsys: pytest.CaptureFixture[str], done: str) -> None:
+    assert run(["runs", "show", done[:8]]) == 0
+    out = capsys.readouterr().out
+    for words in (done, "digits · dropact · seed 0", "technique       dropact", "test_accuracy  0.75", "[0.1, 0.2]"):
+        assert words in out
+    for place in (["runs", "show", done, "--json"], ["runs", "--json", "show", done]):
+        assert run(place) == 0
+        (shown,) = lines(capsys.readouterr().out)
+        assert shown["final"]["test_accuracy"] == 0.75
+
+
+def test_a_dead_run_is_listed_as_lost_and_can_be_deleted(
+    capsys: pytest.CaptureFixture[str], store: RunStore, done: str
+) -> None:
+    dead = store.create(Config().to_dict(), owner=replace(owner_of(), created=0.0))
+    assert run(["runs", "show", dead, "--json"]) == 0
+    (shown,) = lines(capsys.readouterr().out)
+    assert shown["status"] == "lost"
+    assert f"`python -m core train --resume {dead}`" in shown["reason"]
+    assert run(["runs", "delete", dead, done, "--json"]) == 0
+    assert lines(capsys.readouterr().out) == [{"deleted": [dead, done]}]
+    assert store.list() == []
+
+
+def test_a_run_at_work_is_not_deleted(capsys: pytest.CaptureFixture[str], store: RunStore, done: str) -> None:
+    at_work = store.create(Config().to_dict(), owner=owner_of())
+    assert run(["runs", "delete", done, at_work]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: Run {at_work} (digits · standard · seed 0) is still running: stop it before you delete it.\n"
+    )
+    assert run(["runs", "delete", "zz"]) == 2
+    assert len(store.list()) == 2
+
+
+def test_runs_are_exported_as_csv(
+    capsys: pytest.CaptureFixture[str], store: RunStore, done: str, tmp_path: Path
+) -> None:
+    store.create(Config().to_dict(), owner=Owner("elsewhere", 1, 0.0))
+    assert run(["runs", "export"]) == 0
+    out = capsys.readouterr().out
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["run"], row["kind"], row["step"]) for row in rows] == [
+        (done, "epoch", "10"),
+        (done, "epoch", "20"),
+        (done, "end", "20"),
+    ]
+    assert (rows[0]["technique"], rows[0]["p"], rows[0]["val_accuracy"]) == ("dropact", "0.1 0.2", "0.4")
+    assert (rows[0]["test_accuracy"], rows[2]["test_accuracy"]) == ("", "0.75")
+
+    file = tmp_path / "runs.csv"
+    assert run(["runs", "export", done[:8], "--csv", str(file), "--steps"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"Wrote 4 records of 1 run to {file}.\n")
+    assert [row["kind"] for row in csv.DictReader(file.open())] == ["step", "epoch", "epoch", "end"]
+
+    assert run(["runs", "export", "--json"]) == 0
+    records = lines(capsys.readouterr().out)
+    assert [record["val_accuracy"] for record in records] == [0.4, 0.8, None]
+    assert records[0]["p"] == "0.1 0.2"
+
+    assert run(["runs", "export", "--csv", str(tmp_path / "no" / "runs.csv")]) == 2
+    assert "runs.csv cannot be written (" in capsys.readouterr().err
+
+
+# What it costs
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["runs"], ["runs", "show", "abc"], ["runs", "delete", "a"]]
+)
+def test_what_needs_no_torch_does_not_import_it(words: list[str], store: RunStore, done: str) -> None:
+    heavy = ("torch", "pandas", "numpy", "sklearn", "safetensors", "tqdm")
+    code = (
+        "import sys; from core.__main__ import run; code = run(sys.argv[1:]); "
+        f"print(*[name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    answer = python("-c", code, *words)
+    assert answer.stderr.splitlines()[-1] == ""
+    assert answer.stdout or "There is no run" in answer.stderr
+
+
+def test_without_a_command_it_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    assert "train" in out
+    assert "worker" not in out
+
+
+def test_a_reader_that_has_enough_is_no_error(store: RunStore, done: str) -> None:
+    command = [sys.executable, "-m", "core", "runs", "export", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
