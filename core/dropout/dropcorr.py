@@ -26,7 +26,7 @@ def break_ties(score: Tensor, deviation: Tensor, u: Tensor) -> Tensor:
     Equal columns come out of a matrix product with different last digits, by their place in it. An error of
     2^-12 deviations outweighs that, and adds 5e-9 to each unit's variance, less than float32 resolves of it.
     """
-    return score.addcmul_(deviation * 2.0**-12 + 1e-30, u)
+    return score.add_(u * (deviation * 2.0**-12 + 1e-30))
 
 
 class DropCorr(Ranked):

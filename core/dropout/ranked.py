@@ -176,7 +176,7 @@ class Race(Ranked):
         competes = self.competes(flat)
         weight = torch.where(competes, flat, 1.0).log_()  # the logarithm of 0 takes ten times as long as others
         key = log_exponentials(noise[0])
-        key = key.sub_(weight) if self.power > 0 else key.add_(weight)
+        key = key - weight if self.power > 0 else key + weight
         return key.masked_fill_(~competes, torch.inf)
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
