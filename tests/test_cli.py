@@ -53,9 +53,6 @@ def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, **options)
 
 
-# Training
-
-
 def test_training_prints_a_line_an_epoch_and_keeps_the_run(capsys: pytest.CaptureFixture[str], store: RunStore) -> None:
     assert run([*TRAIN, "--epochs", "2", "--seed", "3", "--p", "0.1,0.3", "--knob", "count=active"]) == 0
     out, err = capsys.readouterr()
@@ -238,9 +235,6 @@ def test_every_default_can_be_written_on_the_command_line(technique: str) -> Non
         knob.check(value)
 
 
-# Runs
-
-
 def test_an_empty_store_says_how_to_begin(capsys: pytest.CaptureFixture[str], dropscope_home: Path) -> None:
     assert run(["runs"]) == 0
     assert capsys.readouterr().out == "There are no runs yet: `python -m core train` trains the first one.\n"
@@ -328,9 +322,6 @@ def test_runs_are_exported_as_csv(
 
     assert run(["runs", "export", "--csv", str(tmp_path / "no" / "runs.csv")]) == 2
     assert "runs.csv cannot be written (" in capsys.readouterr().err
-
-
-# What it costs
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,6 @@ def carried_out(store: RunStore, trainer: FakeTrainer, run_id: str | None = None
     return worker.carry_out(store, worker.take(store, run_id), lambda: trainer)
 
 
-# The real thing
-
-
 def test_runs_are_trained_to_the_end_one_after_the_other_with_nobody_watching(
     engine: LocalEngine, store: RunStore
 ) -> None:
@@ -193,9 +190,6 @@ def test_a_killed_run_is_lost_and_resumes_as_if_nothing_had_been(engine: LocalEn
     assert run.final["test_accuracy"] == end.test_accuracy
     saved = store.load_weights(run_id)
     assert all(torch.equal(saved[name], value) for name, value in undisturbed.model.state_dict().items())
-
-
-# Who starts what
 
 
 class _Started:
@@ -305,9 +299,6 @@ def test_a_worker_finds_this_package_wherever_the_person_is(store: RunStore, tmp
     assert "Dropscope" in output.read_text()
 
 
-# What becomes of a run whose process misbehaves
-
-
 def test_a_stop_that_is_ignored_is_enforced(
     engine: LocalEngine, store: RunStore, sleeper: subprocess.Popen[bytes]
 ) -> None:
@@ -411,9 +402,6 @@ def test_what_a_run_cannot_do_is_said(engine: LocalEngine, store: RunStore) -> N
         engine.pause(run_id)
     with pytest.raises(JobError, match="is done: there is nothing to resume"):
         worker.take(store, run_id)
-
-
-# The work on one run, with a trainer that only counts
 
 
 @pytest.fixture
