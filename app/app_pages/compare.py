@@ -28,7 +28,7 @@ are more than chance. It needs runs that have finished.</p>
 
 
 def page() -> None:
-    st.title("Compare")
+    st.title("Compare", anchor=False)
     runs = services.store().list()
     if not runs:
         empty()
@@ -91,7 +91,7 @@ def figures(rows: pd.DataFrame) -> None:
     with right:
         plot(charts.accuracy_against_time(summary, f"× {base}"), key="against-time")
         st.caption(time_note(rows, str(base)))
-    st.subheader("Test accuracy and time")
+    st.header("Test accuracy and time", anchor=False)
     st.table(shown_summary(summary, str(base)), border="horizontal", hide_index=True, alt="Test accuracy and time")
     with st.container(horizontal=True):
         download(summary, "Table as CSV", "dropscope-summary.csv")
@@ -136,7 +136,7 @@ def spread(mean: float, sd: float, unit: str, digits: int) -> str:
 
 def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
     """All runs of the group; returns the ids of those selected in it."""
-    st.subheader("Runs")
+    st.header("Runs", anchor=False)
     st.caption("All of them are compared. Select some to compare only these, or to delete them.")
     shown = pd.DataFrame(
         {

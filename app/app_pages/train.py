@@ -34,7 +34,7 @@ here on this machine, in seconds. Its curves appear in this place and move while
 
 
 def page() -> None:
-    st.title("Train")
+    st.title("Train", anchor=False)
     st.html('<p class="ds-lead">Train one network with several kinds of dropout and watch them learn side by side. '
             "Runs go on when this tab is closed.</p>")  # fmt: skip
     warnings = st.container()

@@ -4,6 +4,8 @@ const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
 const TICK = 1000;
 const IDLE_TICK = 10000;
 const PATIENCE = 10000;
+const RESEND = 3000;
+const HOPE = 20000;
 
 export default function (component) {
   const root = component.parentElement.querySelector(".ds-live");
@@ -217,12 +219,18 @@ class View {
 
   wish(verb, ids) {
     if (!ids.length) return;
-    for (const id of ids) this.wishes.set(id, { verb, at: Date.now() });
+    for (const id of ids) this.wishes.set(id, { verb, at: Date.now(), sent: Date.now() });
     this.send("wish", { verb, ids });
     this.show();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.poll(), 250);
     this.eager = Date.now() + PATIENCE;
+  }
+
+  /** A wish said while the page was not connected is lost on the way; saying it again changes nothing else. */
+  insist(id, wish) {
+    wish.sent = Date.now();
+    this.send("wish", { verb: wish.verb, ids: [id] });
   }
 
   show() {
@@ -238,7 +246,8 @@ class View {
     const state = this.states.get(id);
     if (!state) return;
     const wish = this.wishes.get(id);
-    if (wish && (granted(wish.verb, state.status) || Date.now() - wish.at > 8000)) this.wishes.delete(id);
+    if (wish && (granted(wish.verb, state.status) || Date.now() - wish.at > HOPE)) this.wishes.delete(id);
+    else if (wish && Date.now() - wish.sent > RESEND) this.insist(id, wish);
     const words = this.wishes.has(id) ? WAITING[wish.verb] : describe(state);
     if (row.words.textContent !== words) row.words.textContent = words;
     row.item.dataset.status = state.status;

@@ -1,0 +1,222 @@
+"""The dashboard as a person meets it: a real server, a real browser, real training."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from core.runs import RunStore
+from tests.browser import Browser, Page, Server, browser, page, server, serving, stop, tab, wait_until
+
+__all__ = ["browser", "page", "server"]
+pytestmark = pytest.mark.browser
+
+# Long enough that nothing ends before the test has looked: it is always stopped.
+LONG = "epochs=5000&technique=DropCorr"
+
+
+def points(page: Page) -> int:
+    return int(page.locator(".ds-live").get_attribute("data-points") or 0)
+
+
+def state(page: Page) -> str:
+    return str(page.locator(".ds-run").first.get_attribute("data-status"))
+
+
+def started(page: Page, server: Server, address: str = LONG) -> str:
+    """Open the Train page, press Start, wait for points; the id of the first run started."""
+    page.goto(f"{server.url}/?{address}")
+    page.get_by_role("button", name="Start", exact=True).click()
+    address_now = "new URLSearchParams(location.search).get('run')"
+    run = wait_until(lambda: page.evaluate(address_now), "the address does not name the run")
+    page.locator(".ds-live").wait_for()
+    wait_until(lambda: RunStore(server.home).get(run).seq > 0 and points(page) > 0, "no point of the curve arrives")
+    return str(run)
+
+
+def stopped(page: Page) -> None:
+    page.get_by_role("button", name="Stop DropCorr").first.click()
+    wait_until(lambda: state(page) == "stopped", "the run does not stop")
+
+
+def drawn(page: Page, chart: int = 0) -> int:
+    """How many points plotly draws in one chart."""
+    script = "(plot) => plot.data.reduce((sum, trace) => sum + trace.x.length, 0)"
+    return int(page.locator(".ds-plot").nth(chart).evaluate(script))
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels anything is wider than the screen."""
+    return int(
+        page.evaluate(
+            "Math.max(0, ...[document.documentElement, document.querySelector('[data-testid=stMain]')]"
+            ".map((part) => part.scrollWidth - innerWidth))"
+        )
+    )
+
+
+def test_train_watch_pause_stop_reload_and_find_the_run_in_compare(page: Page, server: Server) -> None:
+    run = started(page, server)
+    before = points(page)
+    wait_until(lambda: points(page) > before + 3, "the curve does not grow")
+    assert drawn(page) > 0
+    assert drawn(page, 1) > 0
+    assert page.locator(".ds-headline").text_content() == "1 run: 1 running on the CPU"
+
+    page.get_by_role("button", name="Pause DropCorr").click()
+    wait_until(lambda: state(page) == "paused", "the run does not pause")
+    page.get_by_role("button", name="Resume DropCorr").click()
+    wait_until(lambda: state(page) == "running", "the run does not go on")
+
+    page.reload()
+    page.locator(".ds-live").wait_for()
+    wait_until(lambda: points(page) > before, "a reload does not find the run again")
+    assert state(page) == "running"
+    stopped(page)
+
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("heading", name="Compare").wait_for()
+    page.locator(".ds-figure .ds-legend button", has_text="DropCorr").first.wait_for()
+    stored = RunStore(server.home).get(run)
+    assert stored.status == "stopped"
+    assert stored.config["technique"] == "dropcorr"
+
+
+def test_a_short_run_ends_with_its_test_accuracy_in_train_and_in_compare(page: Page, server: Server) -> None:
+    started(page, server, "epochs=3&technique=Standard")
+    wait_until(lambda: state(page) == "done", "the run does not end")
+    run = RunStore(server.home).list(status=["done"])[0]
+    percent = f"{100 * run.final['test_accuracy']:.1f} %"
+    assert percent in (page.locator(".ds-words").first.text_content() or "")
+    page.goto(f"{server.url}/compare")
+    page.get_by_role("table").get_by_text(percent).wait_for()
+
+
+def test_zoom_stays_while_points_arrive(page: Page, server: Server) -> None:
+    started(page, server)
+    plot = page.locator(".ds-plot").first
+    wait_until(lambda: drawn(page) > 4, "nothing is drawn")
+    box = plot.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    page.mouse.up()
+    ranges = "(plot) => [...plot.layout.xaxis.range, ...plot.layout.yaxis.range]"
+    wait_until(lambda: plot.evaluate("(plot) => plot.layout.xaxis.autorange") is False, "the zoom does not take")
+    zoomed = plot.evaluate(ranges)
+    before = points(page)
+    wait_until(lambda: points(page) > before + 3, "no more points arrive")
+    assert plot.evaluate(ranges) == zoomed
+    stopped(page)
+    assert plot.evaluate(ranges) == zoomed
+
+
+def test_a_second_tab_sees_the_run_and_what_is_done_to_it(browser: Browser, page: Page, server: Server) -> None:
+    run = started(page, server)
+    with tab(browser) as other:
+        other.goto(server.url)
+        wait_until(lambda: other.locator(".ds-run").count() > 0 and points(other) > 0, "the other tab stays empty")
+        stopped(page)
+        wait_until(lambda: RunStore(server.home).get(run).status == "stopped", "the store does not know")
+        wait_until(lambda: state(other) == "stopped", "the other tab does not hear of it")
+
+
+def test_the_page_says_that_the_server_is_gone_and_recovers(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("restarted") / "home"
+    with tab(browser) as page, serving(home, home.parent) as first:
+        run = started(page, first)
+        before = points(page)
+        stop(first.process)
+        page.get_by_text("The server does not answer. Training goes on in its own process").wait_for()
+        wait_until(lambda: RunStore(home).get(run).seq > before + 20, "training does not go on without the server")
+        with serving(home, home.parent, first.port):
+            wait_until(lambda: points(page) > before + 20, "the page does not recover")
+            assert page.locator(".ds-trouble").count() == 0
+            stopped(page)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_is_wider_than_a_phone(browser: Browser, server: Server, dark: bool) -> None:
+    with tab(browser, 390, 844, dark) as page:
+        started(page, server)
+        assert overflow(page) == 0
+        charts = [page.locator(".ds-chart").nth(i).bounding_box() for i in (0, 1)]
+        assert charts[1]["y"] > charts[0]["y"] + charts[0]["height"] - 1
+        small = [b for b in page.locator(".ds-live button:visible").all() if b.bounding_box()["height"] < 44]
+        assert small == []
+        stopped(page)
+        page.goto(f"{server.url}/compare")
+        page.get_by_role("heading", name="Runs").wait_for()
+        assert overflow(page) == 0
+
+
+def test_curves_follow_the_axis_that_is_chosen(page: Page, server: Server) -> None:
+    started(page, server)
+    for name, title in (("step", "Step"), ("seconds", "Training time (s)"), ("epoch", "Epoch")):
+        page.locator(".ds-choice").get_by_role("button", name=name).click()
+        page.locator(".ds-plot").first.get_by_text(title, exact=True).wait_for()
+    stopped(page)
+
+
+def test_names_from_the_store_are_shown_as_text(page: Page, server: Server) -> None:
+    evil = "<img src=x onerror=\"document.title='broken'\">"
+    store = RunStore(server.home)
+    run = store.create({"technique": evil, "dataset": "digits", "seed": 0, "epochs": 1})
+    store.record(run, [{"kind": "epoch", "step": 1, "epoch": 1.0, "val_accuracy": 0.5, "loss": 1.0}])
+    store.finish(run, "done", final={"test_accuracy": 0.5, "train_seconds": 1.0})
+    try:
+        page.goto(f"{server.url}/?run={run}")
+        page.locator(".ds-name strong", has_text="onerror").wait_for()
+        page.goto(f"{server.url}/compare")
+        page.locator(".ds-legend button", has_text="onerror").first.wait_for()
+        page.get_by_role("table").get_by_text(evil, exact=True).wait_for()
+        assert page.locator("img[src=x]").count() == 0
+        assert page.title() == "Compare · Dropscope"
+    finally:
+        store.delete(run)
+
+
+def test_deleting_asks_first(page: Page, server: Server) -> None:
+    store = RunStore(server.home)
+    run = store.create({"technique": "none", "dataset": "doomed", "seed": 0, "epochs": 1})
+    store.finish(run, "done", final={"test_accuracy": 0.5, "train_seconds": 1.0})
+    page.goto(f"{server.url}/compare")
+    page.get_by_role("heading", name="Runs").wait_for()
+    grid = page.get_by_test_id("stDataFrame")
+    grid.wait_for()
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    # The grid is a canvas: its first box to tick lies in the row under the head.
+    page.mouse.click(box["x"] + 18, box["y"] + 52)
+    page.get_by_role("button", name="Delete 1 run").click()
+    page.get_by_role("button", name="Keep").click()
+    assert store.get(run).status == "done"
+    page.get_by_role("button", name="Delete 1 run").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    wait_until(lambda: run not in [left.id for left in store.list()], "the run is not deleted")
+
+
+def test_only_known_hosts_are_answered(server: Server) -> None:
+    with pytest.raises(HTTPError) as refused:
+        ask(server, "/api/runs/abc/metrics", Host="evil.example")
+    assert refused.value.code == 400
+    assert json.loads(ask(server, "/api/runs/abc/metrics")) == {"seq": 0, "runs": {}}
+
+
+def ask(server: Server, path: str, **headers: str) -> Any:
+    with urllib.request.urlopen(urllib.request.Request(server.url + path, headers=headers), timeout=10) as reply:
+        return reply.read()
+
+
+def test_the_server_listens_on_loopback_only(server: Server) -> None:
+    import psutil
+
+    own = [c.laddr.ip for c in psutil.Process(server.process.pid).net_connections("inet") if c.status == "LISTEN"]
+    assert own == ["127.0.0.1"]
+    assert not Path(server.home / "runs.sqlite-journal").exists()
