@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from core.runs import Run, RunStore
@@ -11,6 +12,7 @@ from core.runs import Run, RunStore
 MAX_RUNS = 64
 # A run with more records than this is thinned for a browser that asks from the start; epochs always stay.
 MAX_POINTS = 4000
+Columns = dict[str, Any]
 _MEASURES = ("epoch", "train_seconds", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -20,12 +22,25 @@ def snapshot(store: RunStore, ids: Sequence[str], since: int) -> dict[str, Any]:
     ``seq`` is what to ask from the next time.
     """
     known = {run.id: run for run in store.list(ids=ids)}
-    frame = store.metrics(list(known), columns=_MEASURES, since=since)
-    parts = dict(list(frame.groupby("run", sort=False)))
+    # Most answers hold little or nothing new, and many browsers ask: a table is built only where there is something.
+    fresh = [key for key, run in known.items() if run.seq > since]
+    table = store.metrics(fresh, columns=_MEASURES, since=since) if fresh else None
+    parts = {} if table is None else _parts(table)
     return {
-        "seq": max(since, int(frame["seq"].max()) if len(frame) else 0),
+        "seq": since if table is None else int(table["seq"].to_numpy().max(initial=since)),
         "runs": {key: state(run) | {"points": points(parts.get(key))} for key, run in known.items()},
     }
+
+
+def _parts(table: pd.DataFrame) -> dict[str, Columns]:
+    """Run → its rows as arrays by column."""
+    codes, names = table["run"].cat.codes.to_numpy(), list(table["run"].cat.categories)
+    kinds = table["kind"].cat
+    columns: Columns = {name: table[name].to_numpy() for name in ("step", *_MEASURES)}
+    columns["kind"] = np.asarray(kinds.categories, dtype=object)[kinds.codes.to_numpy()]
+    if len(names) == 1:
+        return {names[0]: columns}
+    return {name: {key: c[codes == code] for key, c in columns.items()} for code, name in enumerate(names)}
 
 
 def state(run: Run) -> dict[str, Any]:
@@ -63,19 +78,18 @@ def device(run: Run) -> str | None:
     return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(kind) or str(run.environment.get("device_name") or kind)
 
 
-def points(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
-    """Records as columns, oldest first, thinned where there are very many."""
-    if frame is None:
-        return {"kind": [], "step": [], "seconds": [], **{name: [] for name in _MEASURES if name != "train_seconds"}}
-    if len(frame) > MAX_POINTS:
-        stride = math.ceil(len(frame) / MAX_POINTS)
-        frame = frame[(frame["kind"] != "step") | (pd.RangeIndex(len(frame)) % stride == 0)]
-    columns: dict[str, list[Any]] = {"kind": frame["kind"].tolist(), "step": frame["step"].tolist()}
-    for name in _MEASURES:
-        columns[name.removeprefix("train_")] = _json(frame[name])
-    return columns
+def points(columns: Columns | None) -> dict[str, list[Any]]:
+    """Records as lists by column, oldest first, thinned where there are very many."""
+    if columns is None:
+        columns = {name: np.array([]) for name in ("kind", "step", *_MEASURES)}
+    number = len(columns["step"])
+    if number > MAX_POINTS:
+        keep = (columns["kind"] != "step") | (np.arange(number) % math.ceil(number / MAX_POINTS) == 0)
+        columns = {name: values[keep] for name, values in columns.items()}
+    found: dict[str, list[Any]] = {"kind": columns["kind"].tolist(), "step": columns["step"].tolist()}
+    return found | {name.removeprefix("train_"): _json(columns[name]) for name in _MEASURES}
 
 
-def _json(column: pd.Series) -> list[float | None]:
+def _json(values: Any) -> list[float | None]:
     """JSON knows no NaN and no infinity."""
-    return [value if math.isfinite(value) else None for value in column.astype(float).tolist()]
+    return [value if math.isfinite(value) else None for value in values.tolist()]

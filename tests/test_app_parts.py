@@ -164,9 +164,10 @@ def test_what_json_cannot_say_becomes_null() -> None:
 
 def test_very_many_records_are_thinned_but_epochs_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_POINTS", 10)
-    frame = pd.DataFrame([record(i, "epoch" if i % 25 == 24 else "step") for i in range(100)])
-    frame = frame.reindex(columns=["kind", "step", *live._MEASURES])
-    points = live.points(frame)
+    store = RunStore()
+    run = store.create(Config().to_dict())
+    store.record(run, [record(i, "epoch" if i % 25 == 24 else "step") for i in range(100)])
+    points = live.snapshot(store, [run], 0)["runs"][run]["points"]
     assert points["step"] == sorted({*range(0, 100, 10), 24, 49, 74, 99})
     assert {len(values) for values in points.values()} == {len(points["step"])}
 

@@ -90,9 +90,11 @@ def start(experiment: Experiment) -> None:
         st.session_state["started"] = ids[0]
 
 
-@st.fragment
 def watch() -> None:
-    """The curves of the runs in the address, and of whatever trains now; else of those trained last."""
+    """The curves of the runs in the address, and of whatever trains now; else of those trained last.
+
+    No fragment: a restarted server does not know the fragments of pages that were open before, only whole pages.
+    """
     with services.guard():
         runs = shown_runs(st.query_params.get_all("run"), services.store().list())
         if not runs:

@@ -359,7 +359,7 @@ function headline(runs, states) {
   if (known.length < runs.length) return "Looking for the runs …";
   const number = (status) => known.filter((state) => state.status === status).length;
   const parts = [];
-  for (const [status, word] of [["running", "running"], ["paused", "paused"], ["queued", "waiting"], ["failed", "failed"], ["lost", "lost"]])
+  for (const [status, word] of [["running", "running"], ["paused", "paused"], ["queued", "waiting"], ["stopped", "stopped"], ["failed", "failed"], ["lost", "lost"]])
     if (number(status)) parts.push(`${number(status)} ${word}`);
   const device = known.find((state) => state.device)?.device;
   const where = device ? ` on ${device}` : "";
