@@ -340,7 +340,7 @@ def test_on_cuda(case: Case) -> None:
     torch.manual_seed(4)
     torch.testing.assert_close(case.build().cuda()(x), first)
     if not case.random_eval:
-        torch.testing.assert_close(module.eval()(x).cpu(), case.build().eval()(case.input()), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(module.eval()(x).cpu(), case.build().eval()(case.input()), rtol=5e-3, atol=5e-3)
     if case.line.score:
         assert torch.equal(dropped(case.build().cuda(), x).sum(1).cpu(), expected_drops(case, case.input(), 0.4))
 
