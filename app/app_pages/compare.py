@@ -121,7 +121,7 @@ def shown_summary(summary: pd.DataFrame, base: str) -> pd.DataFrame:
                 spread(mean, sd, "s", digits=1 if mean >= 1 else 2)
                 for mean, sd in zip(summary["seconds"], summary["seconds_sd"], strict=True)
             ],
-            f"Time an epoch, × {plain_text(base)}": [f"{ratio:.2f}" for ratio in summary["ratio"]],
+            f"Time, × {plain_text(base)}": [f"{ratio:.2f}" for ratio in summary["ratio"]],
         }
     )
 
@@ -151,7 +151,8 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
         }
     )
     event = st.dataframe(
-        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"runs-{len(runs)}-{runs[0].id}",
+        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–",
+        key=f"runs-{len(runs)}-{runs[0].id}",
         column_config={
             "Test accuracy": st.column_config.NumberColumn(format="%.1f %%"),
             "Training time": st.column_config.NumberColumn(format="%.1f s"),
