@@ -104,9 +104,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, headless; a skip where there is none, a failure with CI=true."""
+    """Debian's Chromium, headless, for one module: Playwright keeps an event loop running, which others must not meet.
+
+    A skip where there is none, a failure with CI=true.
+    """
     if CHROMIUM is None:
         reason = "Chromium is not installed: install it, or name its program in CHROMIUM"
         if os.environ.get("CI") == "true":
