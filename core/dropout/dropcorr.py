@@ -20,13 +20,14 @@ def centre(flat: Tensor) -> Tensor:
     return d - d.mean(0)
 
 
-def break_ties(score: Tensor, deviation: Tensor, u: Tensor) -> Tensor:
-    """Let ``u`` ~ U[-½, ½) order scores (B, N) that are equal but for rounding, in place; ``deviation`` (N,) is theirs.
+def break_ties(score: Tensor, size: Tensor, u: Tensor) -> Tensor:
+    """Let ``u`` ~ U[-½, ½) order scores (B, N) that are equal but for rounding, in place; ``size`` (N,) is theirs.
 
-    Equal columns come out of a matrix product with different last digits, by their place in it. An error of
-    2^-12 deviations outweighs that, and adds 5e-9 to each unit's variance, less than float32 resolves of it.
+    Equal columns come out of a matrix product with different last digits, by their place in it. An error of 2^-12 of
+    the column's largest entry outweighs that, and adds at most 5e-9 to each unit's variance, which float32 does not
+    resolve.
     """
-    return score.add_(u * (deviation * 2.0**-12 + 1e-30))
+    return score.add_(u * (size * 2.0**-12 + 1e-30))
 
 
 class DropCorr(Ranked):
@@ -78,7 +79,9 @@ class DropCorr(Ranked):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, *units), or (N,) for one example."""
-        if self.training and x.numel() > 0 and self.refresh_every > 1 and self.reference is None:
+        if self.refresh_every == 1:
+            self.cache = None  # a later interval starts with its own batch, not with what was kept long before
+        elif self.training and x.numel() > 0 and self.reference is None and not _inferring():
             self._refresh(rows(x))
         return super().forward(x)
 
@@ -116,9 +119,14 @@ class DropCorr(Ranked):
         root = centre(flat) if root is None else root.to(flat.dtype)
         with torch.autocast(flat.device.type, enabled=False):
             score = -z.to(flat.dtype) @ root  # (B, N): the largest s falls first
-        score = break_ties(score, root.norm(dim=0), u)
+        score = break_ties(score, root.abs().amax(0), u)
         # Activations near the end of the range may overflow the product.
         return score.nan_to_num_(0.0).masked_fill_(~self.competes(flat), torch.inf)
 
     def _active_count(self, flat: Tensor) -> Tensor:
         return ((flat != 0) & (flat.abs() < torch.inf)).sum(1, keepdim=True)
+
+
+def _inferring() -> bool:
+    """In inference mode, whose tensors no later step could overwrite; the compiler cannot follow the question."""
+    return not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
