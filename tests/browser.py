@@ -58,7 +58,17 @@ def serving(home: Path, folder: Path, port: int | None = None) -> Iterator[Serve
     """The dashboard on a free port, started from ``folder``; it and the processes it started end with the block."""
     port = port or free_port()
     log = home.parent / f"server-{port}.log"
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), "--server.headless", "true"]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(APP),
+        "--server.port",
+        str(port),
+        "--server.headless",
+        "true",
+    ]
     environment = {**os.environ, "DROPSCOPE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
