@@ -33,6 +33,7 @@ test-all: $(DEV) ## run every test
 
 lint: $(DEV) ## ruff, and mypy on core and models
 	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
 
 clean: ## remove .venv and the tools' caches
