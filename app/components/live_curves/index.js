@@ -330,9 +330,9 @@ class View {
       {
         ...validation,
         type: "scatter",
-        mode: validation.x.length > 60 ? "lines" : "lines+markers",
+        mode: "lines+markers",
         line: { color: colour, width: 1, dash: run.style.dash },
-        marker: { symbol: run.style.marker, size: crowded ? 6 : 8, color: colour, line: { width: run.style.marker.includes("open") ? 2 : 0, color: colour } },
+        marker: { symbol: run.style.marker, maxdisplayed: 24, size: crowded ? 6 : 8, color: colour, line: { width: run.style.marker.includes("open") ? 2 : 0, color: colour } },
         hovertemplate: text("validation"),
       },
     ];
@@ -412,15 +412,14 @@ function series(columns, x, y, percent) {
   return out;
 }
 
-/** Exponential mean with the start corrected, as long as a fifteenth of the curve. */
+/** The mean over a fiftieth of the curve around each point: centred, so that it does not lag behind, narrower at the ends. */
 function smooth(values) {
-  const keep = Math.max(0, 1 - 15 / Math.max(15, values.length));
-  let mean = 0;
-  let weight = 0;
-  return values.map((value) => {
-    mean = keep * mean + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return weight > 0 ? mean / weight : value;
+  const sums = [0];
+  for (const value of values) sums.push(sums[sums.length - 1] + value);
+  const widest = Math.floor(values.length / 50);
+  return values.map((_, i) => {
+    const half = Math.min(i, values.length - 1 - i, widest);
+    return (sums[i + half + 1] - sums[i - half]) / (2 * half + 1);
   });
 }
 
