@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -141,21 +142,25 @@ def verdict(rows: pd.DataFrame) -> str:
 
 
 def against_best(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per other variant: ``difference`` of its mean to the best mean, and ``p_value``, Holm-corrected for their number.
+    """Per other variant: ``difference`` of its mean to the best mean, and ``p_value``, Holm-corrected for all pairs.
 
-    Runs with the same seeds share initial weights and data order, so they are compared in pairs (a paired t test over
-    the seeds common to both, where there are at least three), others by Welch's t test.
+    Which variant is best is itself read off the data, so every pair of variants counts as a comparison, not only those
+    with the best: otherwise the luckiest of many would pass as better too often. Runs with the same seeds share initial
+    weights and data order, so they are compared in pairs (a paired t test over the seeds common to both, where there
+    are at least three), others by Welch's t test.
     """
     stats = summary(rows)
     scores = {
         variant: frame.groupby("seed")["test_accuracy"].mean()
         for variant, frame in rows.dropna(subset=["test_accuracy"]).groupby("variant")
     }
-    best = stats.iloc[0]["variant"]
-    others = [str(name) for name in stats["variant"].iloc[1:]]
-    values = [_p_value(scores[best], scores[name]) for name in others]
+    best, *others = (str(name) for name in stats["variant"])
+    pairs = list(combinations([best, *others], 2))
+    values = dict(zip(pairs, _holm([_p_value(scores[one], scores[other]) for one, other in pairs]), strict=True))
     differences = [float(scores[name].mean() - scores[best].mean()) for name in others]
-    return pd.DataFrame({"variant": others, "difference": differences, "p_value": _holm(values)})
+    return pd.DataFrame(
+        {"variant": others, "difference": differences, "p_value": [values[best, name] for name in others]}
+    )
 
 
 def _ranking(rows: pd.DataFrame, stats: pd.DataFrame, score: str) -> str:
