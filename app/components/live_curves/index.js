@@ -275,8 +275,8 @@ class View {
     }
     if (this.closed) return;
     for (const chart of this.charts) {
-      const layout = this.layout(chart);
-      Plotly.react(chart.plot, this.traces(chart), layout, PLOT_CONFIG);
+      const traces = this.traces(chart);
+      Plotly.react(chart.plot, traces, this.layout(chart, !traces.some((trace) => trace.x.length)), PLOT_CONFIG);
     }
     this.count();
   }
@@ -288,8 +288,10 @@ class View {
     this.root.dataset.points = String(total);
   }
 
-  layout(chart) {
+  layout(chart, empty) {
     const theme = this.theme;
+    const y = { rangemode: chart.percent ? "normal" : "tozero" };
+    if (empty) y.range = chart.percent ? [0, 100] : [0, 2.5];
     const x = { title: { text: AXES[this.x] }, rangemode: "tozero" };
     // The whole way is shown from the start, so that the curve grows into it and the axis stands still.
     if (this.x === "epoch") x.autorangeoptions = { include: [0, this.epochs()] };
@@ -298,7 +300,7 @@ class View {
       // One revision an axis: what a person zoomed stays while points arrive, and falls when x means something else.
       uirevision: this.x,
       xaxis: axis(theme, x),
-      yaxis: axis(theme, { rangemode: chart.percent ? "normal" : "tozero" }),
+      yaxis: axis(theme, y),
     };
   }
 
@@ -317,7 +319,7 @@ class View {
     const colour = this.colour(run);
     const who = [run.name, run.detail].filter(Boolean).join(" · ");
     const unit = chart.percent ? ":.1f} %" : ":.4f}";
-    const train = series(columns, this.x, chart.train, chart.percent);
+    const train = series(columns, this.x, chart.train, chart.percent, wholeEpoch);
     const validation = series(columns, this.x, chart.validation, chart.percent);
     const line = { color: colour, width: this.runs.length > 6 ? 1.2 : 2, dash: run.style.dash };
     // Many runs: their raw values would only be a haze.
@@ -399,13 +401,18 @@ function keptRows(known, fresh) {
   return all.filter((i) => known.step[i] < first || (known.step[i] === first && known.kind[i] !== fresh.kind[0]));
 }
 
-/** The measured values of one column over x; rows that have none are left out. */
-function series(columns, x, y, percent) {
+/** A row with the mean over an epoch whose steps have rows of their own: at the epoch's end it would be a spike. */
+function wholeEpoch(columns, i) {
+  return columns.kind[i] === "epoch" && columns.kind[i - 1] === "step";
+}
+
+/** The measured values of one column over x; rows that have none, and those to skip, are left out. */
+function series(columns, x, y, percent, skip = () => false) {
   const xs = columns[x] ?? [];
   const ys = columns[y] ?? [];
   const out = { x: [], y: [] };
   for (let i = 0; i < ys.length; i++) {
-    if (ys[i] === null || ys[i] === undefined) continue;
+    if (ys[i] === null || ys[i] === undefined || skip(columns, i)) continue;
     out.x.push(xs[i]);
     out.y.push(percent ? 100 * ys[i] : ys[i]);
   }
