@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from core.cli.run_commands import runs
 from core.config import DEVICES, PRECISIONS, Config, ConfigError
 from core.errors import DataError
 from core.home import HomeError
-from core.run_commands import runs
 from core.runs import Run, RunStore, StoreError, UnknownRunError
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def train(
 
     run, trainer, store = _resumed(resume) if resume is not None else _new(given, knobs, name)
 
-    from core.display import Display
-    from core.worker import carry_out
+    from core.cli.display import Display
+    from core.jobs.worker import carry_out
 
     with Display(run, trainer, as_json=as_json) as display:
         run = carry_out(store, run, lambda: trainer, watch=display.show)
@@ -99,7 +99,7 @@ def train(
 def worker(run_id: str, attempt: int, limit: int, home: Path) -> None:
     """Work on a run that an engine has claimed, then see to those that wait."""
     from core.jobs import LocalEngine
-    from core.worker import run_worker
+    from core.jobs.worker import run_worker
 
     store = RunStore(home, timeout=PATIENCE)
     run = run_worker(store, run_id, attempt=attempt, limit=limit)
@@ -138,10 +138,10 @@ def _complain(sentence: str, code: int, words: Sequence[str]) -> int:
 
 def _new(given: dict[str, Any], knobs: Sequence[str], name: str | None) -> tuple[Run, Trainer, RunStore]:
     """A new run with its trainer. Settings and data are tried first: what is wrong with them leaves no run behind."""
-    from core.jobs import rooted
-    from core.processes import owner_of
+    from core.jobs.engine import rooted
+    from core.jobs.processes import owner_of
+    from core.jobs.worker import patient
     from core.training import Trainer
-    from core.worker import patient
 
     config = rooted(Config(**given, knobs=_knobs(given.get("technique", Config.technique), knobs)).validated())
     trainer = Trainer(patient(config))
@@ -153,7 +153,7 @@ def _new(given: dict[str, Any], knobs: Sequence[str], name: str | None) -> tuple
 def _resumed(prefix: str) -> tuple[Run, Trainer, RunStore]:
     """A run that has ended early, taken over by this process, with its trainer."""
     from core.jobs import LocalEngine
-    from core.worker import take, trainer_of
+    from core.jobs.worker import take, trainer_of
 
     store = RunStore(timeout=PATIENCE)
     run_id = store.find(prefix).id

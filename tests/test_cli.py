@@ -14,9 +14,9 @@ import pytest
 
 from core.__main__ import knob_value, main, run
 from core.dropout import TECHNIQUES, Knob
-from core.processes import owner_of
+from core.jobs.processes import owner_of
 from core.runs import Owner, RunStore
-from core.schema import MIGRATIONS
+from core.runs.schema import MIGRATIONS
 from core.training import Config, Progress, Trainer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from core import data
 from core.data import DATASETS, DataError, load
+from core.data import sets as data
+from core.data.splits import stratified_test_split, validation_split
 from core.home import HomeError, data_folder, home
-from core.splits import stratified_test_split, validation_split
 from tests.data_checks import check_contract, rows, splits
 
 PROJECT = Path(__file__).parents[1]

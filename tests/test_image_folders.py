@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core import image_cache, image_files, image_folders, standard_sets
-from core.data import DataError, load
+from core.data import DataError, image_cache, image_files, image_folders, load, standard_sets
 from core.home import home
 from tests.data_checks import check_contract, rows, splits
 

@@ -18,12 +18,12 @@ import pytest
 import torch
 from torch import nn
 
-from core import jobs, keeper, processes, weights, worker
 from core.data import DataError
-from core.jobs import JobError, LocalEngine
-from core.keeper import Keeper
-from core.processes import owner_of
-from core.runs import Owner, Run, RunStore, StoreError, SupersededError
+from core.jobs import JobError, LocalEngine, keeper, processes, worker
+from core.jobs import engine as jobs
+from core.jobs.keeper import Keeper
+from core.jobs.processes import owner_of
+from core.runs import Owner, Run, RunStore, StoreError, SupersededError, weights
 from core.training import Config, ConfigError, Progress, Trainer
 
 SMALL = Config(dataset="digits", technique="dropcorr", epochs=2, device="cpu", record_every=0.05)
@@ -291,7 +291,7 @@ def test_a_worker_finds_this_package_wherever_the_person_is(store: RunStore, tmp
     (tmp_path / "core" / "__init__.py").write_text("raise SystemExit('the wrong core')")
     output = tmp_path / "log"
     started = subprocess.run(
-        [sys.executable, "-c", f"from core.processes import start; from pathlib import Path; "
+        [sys.executable, "-c", f"from core.jobs.processes import start; from pathlib import Path; "
          f"import os; os.chdir({str(tmp_path)!r}); raise SystemExit(start(['--help'], Path('log'), {{}}).wait())"],
         cwd=Path(jobs.__file__).parent.parent,
     )  # fmt: skip

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from core import weights
-from core.measures import COLUMNS
-from core.runs import Owner, RunStore, StoreError, SupersededError, UnknownRunError
-from core.schema import MIGRATIONS, new_id
+from core.runs import Owner, RunStore, StoreError, SupersededError, UnknownRunError, weights
+from core.runs.measures import COLUMNS
+from core.runs.schema import MIGRATIONS, new_id
 from core.training import Config, Progress
 
 CONFIG = Config(technique="dropcorr").to_dict()

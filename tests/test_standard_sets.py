@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import standard_sets
-from core.data import DATASETS, DataError, load
+from core.data import DATASETS, DataError, load, standard_sets
 from core.home import data_folder
 from tests.data_checks import check_contract, splits
 
@@ -75,8 +74,8 @@ def test_mnist_is_read_from_disk(mnist_raw: Path, mnist_files: dict[str, bytes])
 def test_mnist_on_disk_is_read_without_torchvision(mnist_raw: Path) -> None:
     digests = dict(standard_sets.MNIST_SHA256)
     script = (
-        "import sys; from core import data, standard_sets; "
-        f"standard_sets.MNIST_SHA256 = {digests}; data.load('mnist'); print('torchvision' in sys.modules)"
+        "import sys; from core.data import sets, standard_sets; "
+        f"standard_sets.MNIST_SHA256 = {digests}; sets.load('mnist'); print('torchvision' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from core.schema import Owner, Run
+from core.runs.schema import Owner, Run
 
 # The creation time that a PID is checked by may be rounded, and follows small corrections of the clock.
 _SAME_SECONDS = 1.0
@@ -70,7 +70,7 @@ def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -
     Its output is appended to ``log``. Raises OSError where that cannot be written or the process cannot be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("ab") as output:
         return subprocess.Popen(

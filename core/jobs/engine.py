@@ -12,9 +12,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core import processes
-from core.database import explain
+from core.jobs import processes
 from core.runs import Run, RunStore, StoreError
+from core.runs.database import explain
 
 if TYPE_CHECKING:
     from core.config import Config

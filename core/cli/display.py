@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from core.schema import Run, to_json
+from core.runs.schema import Run, to_json
 
 if TYPE_CHECKING:
     from core.training import Progress, Trainer

@@ -16,12 +16,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.config import Config, ConfigError
-from core.database import explain
 from core.errors import DataError
-from core.jobs import JobError, how_to_resume
-from core.keeper import LONGEST_TURN, Ending, Keeper
-from core.processes import cores, owner_of
+from core.jobs.engine import JobError, how_to_resume
+from core.jobs.keeper import LONGEST_TURN, Ending, Keeper
+from core.jobs.processes import cores, owner_of
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError
+from core.runs.database import explain
 
 if TYPE_CHECKING:
     from core.training import Progress, Trainer

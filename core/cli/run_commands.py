@@ -14,7 +14,7 @@ import click
 
 from core.errors import reason_of
 from core.runs import Run, RunStore, StoreError
-from core.schema import to_json
+from core.runs.schema import to_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from core import image_cache
+from core.data import image_cache
+from core.data.image_files import Look, bombs_as_errors, look, pixels
+from core.data.splits import stratified_test_split
+from core.data.standard_sets import CIFAR10_CLASSES, Arrays
 from core.errors import DataError, reason_of
-from core.image_files import Look, bombs_as_errors, look, pixels
-from core.splits import stratified_test_split
-from core.standard_sets import CIFAR10_CLASSES, Arrays
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 MAX_SIDE = 128

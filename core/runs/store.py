@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import measures, weights
-from core.database import Database, StoreError
 from core.home import HomeError
 from core.home import home as default_home
-from core.schema import (
+from core.runs import measures, weights
+from core.runs.database import Database, StoreError
+from core.runs.schema import (
     ENDED,
     MIGRATIONS,
     REQUESTS,
@@ -251,7 +251,7 @@ class RunStore:
 
         Args:
             kind: only "step", "epoch" or "end" records.
-            columns: only these of :data:`core.measures.COLUMNS`; fewer are faster.
+            columns: only these of :data:`core.runs.measures.COLUMNS`; fewer are faster.
             since: only records with a larger ``seq``. It grows over the whole store, so the largest one seen is all
                 that a reader has to remember; after a resume, newer records come with smaller steps.
         """

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.database import StoreError, explain
+from core.runs.database import StoreError, explain
 
 if TYPE_CHECKING:
     from torch import Tensor

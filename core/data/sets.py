@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core import image_folders
-from core.errors import DataError, reason_of
-from core.home import data_folder
-from core.splits import stratified_test_split, validation_split
-from core.standard_sets import (
+from core.data import image_folders
+from core.data.splits import stratified_test_split, validation_split
+from core.data.standard_sets import (
     CIFAR10_CLASSES,
     Arrays,
     missing_cifar10,
@@ -23,6 +21,8 @@ from core.standard_sets import (
     read_cifar10,
     read_mnist,
 )
+from core.errors import DataError, reason_of
+from core.home import data_folder
 
 __all__ = ["DATASETS", "DataError", "Dataset", "DatasetInfo", "Split", "load"]
 

@@ -1,0 +1,1 @@
+"""What ``python -m core`` prints, and its commands about stored runs."""
