@@ -49,8 +49,9 @@ def page() -> None:
 
 def empty() -> None:
     st.html(EMPTY)
-    _, middle, _ = st.columns([2, 1, 2])
-    middle.page_link("app_pages/train.py", label="Train the first runs", width="stretch")
+    with st.container(horizontal_alignment="center"):
+        if st.button("Train the first runs", type="primary", key="first"):
+            st.switch_page("app_pages/train.py")
 
 
 def choose_group(groups: dict[tuple[str, str], list[Run]]) -> tuple[str, str]:
