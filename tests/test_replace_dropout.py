@@ -236,3 +236,17 @@ def test_a_swapped_model_trains() -> None:
         optimiser.step()
     assert all(q.isfinite().all() for q in model.parameters())
     assert isinstance(model.drop, DropCorr)
+
+
+def test_a_bad_p_leaves_the_model_as_it_was() -> None:
+    model = nn.Sequential(DropConnect(nn.Linear(3, 3), 0.5, nn.ReLU()), nn.Dropout())
+    with pytest.raises(ValueError, match="got 2"):
+        replace_dropout(model, "dropact", p=2)
+    assert isinstance(model[0], DropConnect)
+
+
+def test_dropout_inside_attention_is_named() -> None:
+    model = nn.TransformerEncoderLayer(8, 2, dropout=0.3)
+    with pytest.warns(UserWarning, match="attention weights of MultiheadAttention"):
+        replace_dropout(model, "dropact")
+    assert model.self_attn.dropout == 0.3

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dropout import TECHNIQUES, schedules
-from core.dropout.schedules import SCHEDULES, p_at
+from core.dropout.schedules import LONGEST_INTERVAL, SCHEDULES, p_at, refresh_every
 
 NAMES = list(SCHEDULES)
 
@@ -91,3 +91,9 @@ def test_the_refresh_interval_stays_a_whole_number_of_at_least_one() -> None:
     huge = schedules.refresh_every(1.0, 10.0, 300, 10)
     assert isinstance(huge, int)
     TECHNIQUES["dropcorr"](0.5, refresh_every=huge)
+
+
+def test_a_growing_interval_never_overflows() -> None:
+    assert refresh_every(1.0, 2.0, 3, 14) == 8 * 14
+    assert refresh_every(0.5, 1.0, 9, 14) == 7
+    assert refresh_every(1.0, 2.0, 5000, 14) == refresh_every(1.0, 1e308, 2, 14) == 14 * LONGEST_INTERVAL

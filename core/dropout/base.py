@@ -59,6 +59,11 @@ class Knob:
             kind = "a whole number" if self.integer else "a number"
             raise ValueError(f"{self.name} must be {kind}{self._range()}, got {value!r}")
 
+    def checked(self, value: Any) -> Any:
+        """``value`` if it fits, a whole number as an int; ValueError otherwise."""
+        self.check(value)
+        return int(value) if self.integer and value is not None and not isinstance(value, Tensor) else value
+
     def _fits(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(number := float(value)):
             return False
@@ -114,7 +119,7 @@ class Dropout(_DropoutNd):
         else:
             for knob in self.knobs:
                 if knob.field == name:
-                    knob.check(value)
+                    value = knob.checked(value)
         super().__setattr__(name, value)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -176,12 +181,12 @@ def block(
 
 def uniforms(shape: Sequence[int], x: Tensor) -> Tensor:
     """U[0, 1) in float32 on the device of ``x``, whatever its dtype or the autocast."""
-    return torch.rand(*shape, dtype=torch.float32, device=x.device)
+    return torch.rand(tuple(shape), dtype=torch.float32, device=x.device)
 
 
 def normals(shape: Sequence[int], x: Tensor) -> Tensor:
     """N(0, 1) in float32 on the device of ``x``, whatever its dtype or the autocast."""
-    return torch.randn(*shape, dtype=torch.float32, device=x.device)
+    return torch.randn(tuple(shape), dtype=torch.float32, device=x.device)
 
 
 def gaussian_variance(p: float) -> float:

@@ -23,7 +23,8 @@ def moments(layer: nn.Linear | nn.Conv2d, x: Tensor, p: float) -> tuple[Tensor, 
 
 def relu_mean(mean: Tensor, std: Tensor) -> Tensor:
     """E[max(0, a)] of a ~ N(mean, std²): μΦ(μ/σ) + σφ(μ/σ), and max(0, μ) where σ = 0."""
-    t = mean.float() / torch.where(std > 0, std, 1.0).float()
+    dtype = torch.promote_types(mean.dtype, torch.float32)
+    t = mean.to(dtype) / torch.where(std > 0, std, 1.0).to(dtype)
     density = torch.exp(-0.5 * t.square()) / math.sqrt(2.0 * math.pi)
     smooth = (mean * torch.special.ndtr(t) + std * density).clamp(min=0)
     return torch.where(std > 0, smooth.to(mean.dtype), mean.clamp(min=0))
@@ -68,7 +69,7 @@ class DropConnect(LayerDropout):
     Args:
         layer: the nn.Linear or nn.Conv2d whose weights fall.
         p: probability that a weight falls.
-        activation: f; needed inside, because E f(a) is not f(E a).
+        activation: f, elementwise; needed inside, because E f(a) is not f(E a).
         mask: "batch" shares one mask over the batch (a departure from Wan et al., who take one an example);
             "example" is theirs and needs B times the memory of the weights.
         draws: None for the expectation; Z ≥ 1 averages f over Z samples of the Gaussian (Wan et al.); 0 takes f(mean).

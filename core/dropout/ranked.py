@@ -1,8 +1,9 @@
 """Drop the k units with the smallest score: the one rule of DropAct, DropInv and DropCorr, which differ in the score.
 
-Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3. Scores are (B, N) in float32 or float64,
-+∞ where a unit may not fall. Every shape depends on p and the shape of the input alone, so that torch.compile, CUDA
-graphs and vmap can follow.
+Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3. Scores are (B, N) in float32 at least, +∞
+where a unit may not fall. Every shape depends on p and the shape of the input alone, so that torch.compile, CUDA graphs
+and vmap can follow. A change of p changes k: compiled code is then compiled anew, and a captured graph must be captured
+again.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from .base import Dropout
+from .base import Dropout, probability
 from .factory import check_knobs, technique
 from .wrapper import LayerDropout
 
@@ -19,7 +19,8 @@ def replace_dropout(model: nn.Module, name: str, p: float | None = None, **knobs
     """Replace the dropout modules of ``model`` in place and return it.
 
     ``nn.Dropout`` and our activation techniques are swapped, wherever they sit; a module used in several places stays
-    one module. Our layer wrappers are undone first. Channel and alpha variants are left, and named in a warning.
+    one module. Our layer wrappers are undone first. Channel and alpha variants are left, and named in a warning; so is
+    dropout that a module applies as a function, as attention does.
 
     Args:
         model: any module; if it is itself a dropout module, its replacement is returned.
@@ -37,12 +38,15 @@ def replace_dropout(model: nn.Module, name: str, p: float | None = None, **knobs
             f"as in {technique(name).__name__}(layer, p)"
         )
     knobs.pop("form", None)
+    if p is not None:
+        p = probability(p, name)  # before anything is changed
     counts = _Counts()
     model = _swap(model, {}, counts.unwrapped)
     where = next(model.parameters(), torch.empty(0)).device
     model = _swap(model, {}, lambda module: counts.swapped(module, name, p, knobs, where))
     if counts.left:
-        warnings.warn(f"Left as they are, for they drop channels or rescale: {', '.join(counts.left)}", stacklevel=2)
+        left = ", ".join(dict.fromkeys(counts.left))
+        warnings.warn(f"Left as it was, for it does not drop single units in a module: {left}", stacklevel=2)
     if not counts.replaced:
         undone = f"its {counts.undone} layer wrappers were undone" if counts.undone else "nothing was changed"
         warnings.warn(f"The model has no nn.Dropout to replace; {undone}", stacklevel=2)
@@ -67,6 +71,8 @@ class _Counts:
     def swapped(
         self, module: nn.Module, name: str, p: float | None, knobs: dict[str, Any], device: torch.device
     ) -> nn.Module:
+        if isinstance(module, nn.MultiheadAttention) and module.dropout > 0:
+            self.left.append("the attention weights of MultiheadAttention")
         if not isinstance(module, _DropoutNd):
             return module
         if type(module) is not nn.Dropout and not isinstance(module, Dropout):

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 Schedule = Callable[[float, int, int], float]
+
+LONGEST_INTERVAL = 1e6
+"""Epochs between two covariance estimates that count as never again."""
 
 
 def constant(p: float, epoch: int, epochs: int) -> float:
@@ -63,4 +67,6 @@ def refresh_every(epochs: float, growth: float, epoch: int, steps_per_epoch: int
         epoch: the present epoch, from 0.
         steps_per_epoch: forwards an epoch takes.
     """
-    return max(1, round(min(epochs * growth**epoch, 1e6) * steps_per_epoch))
+    # By logarithms, since growth^epoch leaves the range of floats.
+    interval = math.exp(min(math.log(epochs) + epoch * math.log(growth), math.log(LONGEST_INTERVAL)))
+    return max(1, round(interval * steps_per_epoch))

@@ -41,6 +41,12 @@ def preactivation(layer: nn.Linear | nn.Conv2d, x: Tensor, alpha: Tensor, e: Ten
     return mean + (std * e).to(mean.dtype)
 
 
+# No knob, for a network's positions differ in their number of units.
+UNITS = Knob(
+    "units", None, "One variance a unit, for this many units; empty shares one.", low=1, integer=True, optional=True
+)
+
+
 class Variational(LayerDropout):
     """Variational dropout, with α learned, in two forms.
 
@@ -74,14 +80,6 @@ class Variational(LayerDropout):
             attribute="fit",
         ),
         Knob(
-            "units",
-            None,
-            "One variance a unit, for this many units; empty shares one.",
-            low=1,
-            integer=True,
-            optional=True,
-        ),
-        Knob(
             "form", "activation", "Noise on the activations, or on the weights of the layer.", ("activation", "weight")
         ),
         Knob("per", "layer", "Weight form: what shares one variance.", ("layer", "input", "weight")),
@@ -107,7 +105,7 @@ class Variational(LayerDropout):
                 "per and activation belong to the weight form: give the layer first, Variational(layer, p)"
             )
         self.form = "weight" if wrapped else "activation"
-        self.fit, self.units, self.per = kl, units, per
+        self.fit, self.units, self.per = kl, UNITS.checked(units), per
         if isinstance(layer, nn.Module):
             self._adopt(layer, activation)
         like = self.layer.weight if wrapped else torch.empty(())
@@ -195,6 +193,9 @@ class Variational(LayerDropout):
 
     def expect(self, x: Tensor) -> Tensor:
         return x if self.form == "activation" else self.activate(self.layer(x))
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.units is None else f", units={self.units}")
 
     def noise_parameters(self) -> Iterator[nn.Parameter]:
         return iter((self.raw_alpha,))

@@ -45,8 +45,10 @@ class LayerDropout(Dropout):
         self.register_load_state_dict_pre_hook(_find_layer)  # type: ignore[no-untyped-call]
 
     def activate(self, a: Tensor) -> Tensor:
-        """f(a), or ``a`` itself without an activation."""
-        return a if self.activation is None else self.activation(a)
+        """f(a), or ``a`` itself without an activation; ``a`` is left as it is, even where f works in place."""
+        if self.activation is None:
+            return a
+        return self.activation(a.clone() if getattr(self.activation, "inplace", False) else a)
 
     def forward(self, x: Tensor) -> Tensor:
         """x as the layer takes it, to the layer's output after the activation."""
