@@ -103,6 +103,8 @@ class Dropout(_DropoutNd):
     mechanism: ClassVar[str] = ""
     formula: ClassVar[str] = ""
     knobs: ClassVar[tuple[Knob, ...]] = ()
+    private_knobs: ClassVar[tuple[Knob, ...]] = ()
+    """Options that one value cannot serve at every position of a network: for the constructor alone."""
     wraps_layer: ClassVar[bool] = False
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
@@ -117,7 +119,7 @@ class Dropout(_DropoutNd):
         if name == "p":
             value = probability(value, type(self).__name__)
         else:
-            for knob in self.knobs:
+            for knob in (*self.knobs, *self.private_knobs):
                 if knob.field == name:
                     value = knob.checked(value)
         super().__setattr__(name, value)
@@ -155,7 +157,7 @@ class Dropout(_DropoutNd):
 
     def extra_repr(self) -> str:
         parts = [f"p={self.p:g}"]
-        for knob in self.knobs:
+        for knob in (*self.knobs, *self.private_knobs):
             value = getattr(self, knob.field, knob.default)
             if isinstance(value, Tensor) or value != knob.default:
                 parts.append(f"{knob.name}={value.item():.4g}" if isinstance(value, Tensor) else f"{knob.name}={value}")

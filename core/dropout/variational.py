@@ -41,12 +41,6 @@ def preactivation(layer: nn.Linear | nn.Conv2d, x: Tensor, alpha: Tensor, e: Ten
     return mean + (std * e).to(mean.dtype)
 
 
-# No knob, for a network's positions differ in their number of units.
-UNITS = Knob(
-    "units", None, "One variance a unit, for this many units; empty shares one.", low=1, integer=True, optional=True
-)
-
-
 class Variational(LayerDropout):
     """Variational dropout, with α learned, in two forms.
 
@@ -84,6 +78,11 @@ class Variational(LayerDropout):
         ),
         Knob("per", "layer", "Weight form: what shares one variance.", ("layer", "input", "weight")),
     )
+    private_knobs = (
+        Knob(
+            "units", None, "One variance a unit, for this many; empty shares one.", low=1, integer=True, optional=True
+        ),
+    )
 
     def __init__(
         self,
@@ -105,7 +104,7 @@ class Variational(LayerDropout):
                 "per and activation belong to the weight form: give the layer first, Variational(layer, p)"
             )
         self.form = "weight" if wrapped else "activation"
-        self.fit, self.units, self.per = kl, UNITS.checked(units), per
+        self.fit, self.units, self.per = kl, units, per
         if isinstance(layer, nn.Module):
             self._adopt(layer, activation)
         like = self.layer.weight if wrapped else torch.empty(())
@@ -193,9 +192,6 @@ class Variational(LayerDropout):
 
     def expect(self, x: Tensor) -> Tensor:
         return x if self.form == "activation" else self.activate(self.layer(x))
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.units is None else f", units={self.units}")
 
     def noise_parameters(self) -> Iterator[nn.Parameter]:
         return iter((self.raw_alpha,))
