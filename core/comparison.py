@@ -1,7 +1,9 @@
 """Runs → tables: one row a run, mean and spread over seeds, curves with bands, time ratios, and what they allow to say.
 
 Accuracies are shares of 1, times are seconds. A *variant* is a technique with its settings; runs of one variant differ
-in their seed only. Everything here expects runs of one data set and one network: ``comparable`` finds them.
+in their seed only. Runs of one variant and one seed repeat each other rather than add evidence, so they are averaged
+first, and every count, mean and spread is over distinct seeds. Everything here expects runs of one data set and one
+network: ``comparable`` finds them.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ SETTINGS: dict[str, str] = {
 }
 FEWEST_SEEDS = 3
 LEVEL = 0.05
+LEAST_ERROR = 1e-12  # below, a spread is rounding
 
 COLUMNS = [
     "id", "technique", "variant", "dataset", "network", "seed", "epochs", "status", "created",
@@ -45,34 +48,43 @@ def table(runs: Sequence[Run], titles: Mapping[str, str] | None = None) -> pd.Da
     ``epochs`` counts the epochs really trained, with their fraction; values that a run does not have are missing.
     """
     labels = _variants(runs, titles or {})
-    return pd.DataFrame([_row(run, label) for run, label in zip(runs, labels, strict=True)], columns=COLUMNS)
+    found = _auto_networks(runs)
+    return pd.DataFrame([_row(run, label, found) for run, label in zip(runs, labels, strict=True)], columns=COLUMNS)
 
 
 def comparable(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
-    """(data set, network) → its runs, newest group first, so that only like is compared with like."""
+    """(data set, network) → its runs, newest group first, so that only like is compared with like.
+
+    A run that has yet to find out its "auto" network belongs to what other runs found for the same data set.
+    """
     groups: dict[tuple[str, str], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.created, reverse=True):
-        groups.setdefault((str(run.config.get("dataset")), network_of(run)), []).append(run)
+    newest_first = sorted(runs, key=lambda run: run.created, reverse=True)
+    found = _auto_networks(newest_first)
+    for run in newest_first:
+        groups.setdefault((str(run.config.get("dataset")), network_of(run, found)), []).append(run)
     return groups
 
 
-def network_of(run: Run) -> str:
-    """The run's network with its width, as a person reads it: ``digits`` or ``digits, width 0.5``."""
+def network_of(run: Run, found: Mapping[str, str] | None = None) -> str:
+    """The run's network with its width, as a person reads it: ``digits`` or ``digits, width 0.5``.
+
+    ``found``: data set → what "auto" is there, for a run that has not started; else it goes by its data set's name.
+    """
     name = str(run.config.get("network", "auto"))
     if name == "auto":
-        name = str(run.environment.get("network") or run.config.get("dataset"))
+        data = str(run.config.get("dataset"))
+        name = str(run.environment.get("network") or (found or {}).get(data, data))
     width = float(run.config.get("width", 1.0))
     return name if width == 1.0 else f"{name}, width {width:g}"
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per variant, best mean first, over its ``n`` runs with a test accuracy.
+    """Per variant, best mean first, over its ``n`` distinct seeds with a test accuracy.
 
     ``accuracy`` ± ``accuracy_sd``; ``seconds`` ± ``seconds_sd`` of training; ``ratio`` ± ``ratio_sd`` of the time an
-    epoch takes to that of ``reference``. A sd of one run is missing.
+    epoch takes to that of ``reference``. A sd of one seed is missing.
     """
-    tested = rows.dropna(subset=["test_accuracy"])
-    grouped = tested.groupby("variant", sort=False)
+    grouped = _by_seed(rows).groupby("variant", sort=False)
     out = pd.DataFrame(
         {
             "technique": grouped["technique"].first(),
@@ -93,7 +105,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def reference(rows: pd.DataFrame) -> str | None:
     """The variant to which times relate: no dropout if it was trained, else the one whose epochs are fastest."""
-    timed = rows.dropna(subset=["test_accuracy", "seconds_per_epoch"])
+    timed = _by_seed(rows).dropna(subset=["seconds_per_epoch"])
     if timed.empty:
         return None
     plain = timed[timed["technique"] == "none"]
@@ -103,20 +115,25 @@ def reference(rows: pd.DataFrame) -> str | None:
 
 
 def curves(metrics: pd.DataFrame, rows: pd.DataFrame, column: str = "val_accuracy") -> pd.DataFrame:
-    """Per variant and whole epoch: ``mean``, ``sd`` over runs (0 for one run) and ``n``.
+    """Per variant and whole epoch: ``mean``, ``sd`` over seeds (0 for one seed) and ``n``, the number of seeds.
 
     ``metrics``: one row a record with ``run``, ``epoch`` (epochs done) and ``column``; records without a value and
-    those within an epoch do not count.
+    those within an epoch do not count. A variant ends with the last epoch that all its seeds have reached, as the mean
+    would jump where one drops out; a seed without any value yet does not count. Of a seed trained several times the
+    runs that came furthest count.
     """
     measured = metrics.dropna(subset=[column])
     whole = measured["epoch"].round()
     measured = measured[(measured["epoch"] - whole).abs() < 1e-6].assign(epoch=whole.astype(int))
     measured = measured.drop_duplicates(["run", "epoch"], keep="last")
-    named = measured.merge(rows[["id", "variant", "technique"]], left_on="run", right_on="id")
-    grouped = named.groupby(["variant", "technique", "epoch"], sort=False)[column]
-    out = grouped.agg(mean="mean", sd="std", n="size").reset_index()
-    out["sd"] = out["sd"].fillna(0.0)
-    return out.sort_values(["variant", "epoch"], kind="stable").reset_index(drop=True)
+    named = measured.merge(rows[["id", "variant", "technique", "seed"]], left_on="run", right_on="id")
+    reached = named.groupby("run")["epoch"].transform("max")
+    furthest = named[reached == reached.groupby([named["variant"], named["seed"]]).transform("max")]
+    seeds = furthest.groupby(["variant", "technique", "epoch", "seed"], sort=False)[column].mean()
+    grouped = seeds.groupby(["variant", "technique", "epoch"], sort=False)
+    out = grouped.agg(mean="mean", sd="std", n="size").fillna({"sd": 0.0}).reset_index()
+    common = out["n"] == out["variant"].map(named.groupby("variant")["seed"].nunique())
+    return out[common].sort_values(["variant", "epoch"], kind="stable").reset_index(drop=True)
 
 
 def verdict(rows: pd.DataFrame) -> str:
@@ -147,13 +164,11 @@ def against_best(rows: pd.DataFrame) -> pd.DataFrame:
     Which variant is best is itself read off the data, so every pair of variants counts as a comparison, not only those
     with the best: otherwise the luckiest of many would pass as better too often. Runs with the same seeds share initial
     weights and data order, so they are compared in pairs (a paired t test over the seeds common to both, where there
-    are at least three), others by Welch's t test.
+    are at least three and their differences vary), others by Welch's t test.
     """
     stats = summary(rows)
-    scores = {
-        variant: frame.groupby("seed")["test_accuracy"].mean()
-        for variant, frame in rows.dropna(subset=["test_accuracy"]).groupby("variant")
-    }
+    grouped = _by_seed(rows).set_index("seed").groupby("variant")["test_accuracy"]
+    scores = {str(variant): values for variant, values in grouped}
     best, *others = (str(name) for name in stats["variant"])
     pairs = list(combinations([best, *others], 2))
     values = dict(zip(pairs, _holm([_p_value(scores[one], scores[other]) for one, other in pairs]), strict=True))
@@ -161,6 +176,22 @@ def against_best(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {"variant": others, "difference": differences, "p_value": [values[best, name] for name in others]}
     )
+
+
+def _by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per variant and seed: the mean accuracy and times of its runs with a test accuracy."""
+    tested = rows.dropna(subset=["test_accuracy"])
+    values = ["test_accuracy", "train_seconds", "seconds_per_epoch"]
+    return tested.groupby(["variant", "technique", "seed"], sort=False)[values].mean().reset_index()
+
+
+def _auto_networks(runs: Iterable[Run]) -> dict[str, str]:
+    """Data set → the network that its newest started run with network "auto" got."""
+    found = {}
+    for run in sorted(runs, key=lambda run: run.created):
+        if run.config.get("network", "auto") == "auto" and run.environment.get("network"):
+            found[str(run.config.get("dataset"))] = str(run.environment["network"])
+    return found
 
 
 def _ranking(rows: pd.DataFrame, stats: pd.DataFrame, score: str) -> str:
@@ -179,7 +210,7 @@ def _ranking(rows: pd.DataFrame, stats: pd.DataFrame, score: str) -> str:
     return first + (f"; against {_listed(equal)} these seeds do not decide." if equal else ".")
 
 
-def _row(run: Run, label: str) -> dict[str, Any]:
+def _row(run: Run, label: str, found: Mapping[str, str]) -> dict[str, Any]:
     final = {**run.latest, **run.final}
     seconds = final.get("train_seconds")
     epochs = final.get("epoch", run.config.get("epochs"))
@@ -188,7 +219,7 @@ def _row(run: Run, label: str) -> dict[str, Any]:
         "technique": str(run.config.get("technique")),
         "variant": label,
         "dataset": str(run.config.get("dataset")),
-        "network": network_of(run),
+        "network": network_of(run, found),
         "seed": run.config.get("seed"),
         "epochs": epochs,
         "status": run.status,
@@ -223,8 +254,19 @@ def _variants(runs: Sequence[Run], titles: Mapping[str, str]) -> list[str]:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     named = {label: _shown(config[key]) for key, label in SETTINGS.items() if key in config}
-    knobs = {str(key).replace("_", " "): _shown(value) for key, value in (config.get("knobs") or {}).items()}
-    return named | knobs
+    knobs = _changed_knobs(str(config.get("technique")), config.get("knobs") or {})
+    return named | {key.replace("_", " "): _shown(value) for key, value in knobs.items()}
+
+
+def _changed_knobs(technique: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that differ from the technique's defaults: a default that is spelled out changes nothing."""
+    if not knobs:
+        return {}
+    from core.dropout import TECHNIQUES  # imports torch, which takes seconds
+
+    known = TECHNIQUES[technique].knobs if technique in TECHNIQUES else ()
+    defaults = {knob.name: knob.default for knob in known}
+    return {str(key): value for key, value in knobs.items() if key not in defaults or value != defaults[key]}
 
 
 def _shown(value: Any) -> str:
@@ -240,12 +282,15 @@ def _shown(value: Any) -> str:
 
 
 def _p_value(one: pd.Series, other: pd.Series) -> float:
-    """Two-sided p of a difference of means; 1 where the values do not vary, as nothing can be judged then."""
+    """Two-sided p of a difference of means; 1 where nothing can be judged: too few values, or none that vary."""
+    if min(len(one), len(other)) < 2:
+        return 1.0
     paired = pd.concat([one, other], axis=1, join="inner")
     if len(paired) >= FEWEST_SEEDS:
         differences = paired.iloc[:, 0] - paired.iloc[:, 1]
         error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-        return _student(float(differences.mean()), error, len(differences) - 1)
+        if error > LEAST_ERROR:
+            return _student(float(differences.mean()), error, len(differences) - 1)
     parts = [float(values.var(ddof=1)) / len(values) for values in (one, other)]
     weights = [part**2 / (len(values) - 1) for part, values in zip(parts, (one, other), strict=True)]
     freedom = sum(parts) ** 2 / sum(weights) if sum(weights) > 0 else math.inf
@@ -253,7 +298,7 @@ def _p_value(one: pd.Series, other: pd.Series) -> float:
 
 
 def _student(difference: float, error: float, freedom: float) -> float:
-    if not error > 1e-12:
+    if not error > LEAST_ERROR:
         return 1.0
     from scipy.special import stdtr  # type: ignore[import-untyped]  # 0.1 s, so only where there is something to test
 

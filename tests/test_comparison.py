@@ -1,15 +1,24 @@
 """Runs → tables, against values worked out by hand and by scipy.stats."""
 
 import math
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from streamlit.testing.v1 import AppTest
 
 from core import comparison
+from core.config import Config
+from core.runs import RunStore
+
+ROUTER = Path(__file__).parent.parent / "app" / "router.py"
 
 
 @dataclass
@@ -23,10 +32,13 @@ class FakeRun:
     created: float = 0.0
 
 
+NUMBERS = count()
+
+
 def run(technique: str, seed: int, accuracy: float | None, seconds: float = 2.0, **config: Any) -> Any:
     own = {"technique": technique, "seed": seed, "dataset": "digits", "network": "auto", "epochs": 10, "width": 1.0}
     final = {} if accuracy is None else {"test_accuracy": accuracy, "train_seconds": seconds}
-    return FakeRun(f"{technique}-{seed}-{accuracy}", own | config, final)
+    return FakeRun(f"{technique}-{seed}-{next(NUMBERS)}", own | config, final)
 
 
 def rows_of(scores: dict[str, list[float]], seconds: dict[str, float] | None = None) -> pd.DataFrame:
@@ -97,23 +109,90 @@ def test_a_technique_with_several_settings_becomes_several_variants_named_by_wha
     ]
 
 
-def test_curves_have_mean_and_sd_over_runs_at_whole_epochs_only() -> None:
+def test_a_default_spelled_out_is_the_same_variant_as_one_left_out() -> None:
+    runs = [
+        run("dropcorr", 0, 0.9, knobs={}),
+        run("dropcorr", 1, 0.9, knobs={"count": "layer", "clamp": 10}),
+        run("dropcorr", 2, 0.9, knobs={"count": "active", "refresh_every": 1}),
+        run("unheard", 0, 0.9, knobs={"count": "layer"}),
+        run("unheard", 0, 0.9, knobs={}),
+    ]
+    assert list(comparison.table(runs)["variant"]) == [
+        "dropcorr", "dropcorr", "dropcorr (count active)", "unheard (count layer)", "unheard",
+    ]  # fmt: skip
+
+
+def test_comparing_imports_torch_only_where_runs_have_knobs() -> None:
+    code = "import sys; from core import comparison; comparison.table([]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def on_folder(seed: int, found: str | None, created: float, **config: Any) -> Any:
+    own = run("none", seed, None, **({"dataset": "/imgs"} | config))
+    own.environment = {"network": found} if found else {}
+    own.created = created
+    return own
+
+
+def test_a_run_that_waits_on_a_folder_stands_with_those_that_found_its_network() -> None:
+    waiting, done = on_folder(1, None, 2.0), on_folder(0, "cifar10", 1.0)
+    groups = comparison.comparable([waiting, done])
+    assert groups == {("/imgs", "cifar10"): [waiting, done]}
+    assert list(comparison.table([waiting, done])["network"]) == ["cifar10", "cifar10"]
+    narrow = on_folder(1, None, 3.0, width=0.5)
+    assert list(comparison.comparable([narrow, done])) == [("/imgs", "cifar10, width 0.5"), ("/imgs", "cifar10")]
+
+
+def test_a_network_that_was_asked_for_or_another_folder_says_nothing_about_auto() -> None:
+    waiting = on_folder(1, None, 2.0)
+    asked, other = on_folder(0, "mnist", 1.0, network="mnist"), on_folder(0, "cifar10", 0.0, dataset="/others")
+    groups = comparison.comparable([waiting, asked, other])
+    assert list(groups) == [("/imgs", "/imgs"), ("/imgs", "mnist"), ("/others", "cifar10")]
+
+
+def curves_of(runs: list[tuple[int, list[float]]]) -> pd.DataFrame:
+    """Of one variant, from each run's seed and its values after each epoch."""
+    rows = comparison.table([run("standard", seed, None) for seed, _ in runs])
+    records = [
+        (name, float(epoch), value)
+        for name, (_, values) in zip(rows["id"], runs, strict=True)
+        for epoch, value in enumerate(values, 1)
+    ]
+    return comparison.curves(pd.DataFrame(records, columns=["run", "epoch", "val_accuracy"]), rows)
+
+
+def test_a_curve_ends_with_the_last_epoch_that_all_its_seeds_have_reached() -> None:
+    curves = curves_of([(0, [0.6, 0.7, 0.8]), (1, [0.2, 0.3]), (2, [])])
+    assert list(curves["epoch"]) == [1, 2]
+    assert list(curves["mean"]) == pytest.approx([0.4, 0.5])
+    assert list(curves["n"]) == [2, 2]
+    assert list(curves_of([(0, [0.6, 0.7, 0.8])])["epoch"]) == [1, 2, 3]
+
+
+def test_a_curve_counts_a_seed_trained_again_once_and_by_the_runs_that_came_furthest() -> None:
+    curves = curves_of([(0, [0.6, 0.8]), (0, [0.8, 1.0]), (0, [0.1]), (1, [0.3, 0.5])])
+    assert list(curves["mean"]) == pytest.approx([0.5, 0.7])
+    assert list(curves["sd"]) == pytest.approx([math.sqrt(0.08), math.sqrt(0.08)])
+    assert list(curves["n"]) == [2, 2]
+
+
+def test_curves_have_mean_and_sd_over_seeds_at_whole_epochs_only() -> None:
     rows = rows_of({"standard": [0.9, 0.8], "none": [0.7]})
     one, two, three = rows["id"]
     records = pd.DataFrame(
         [
             (one, 0.5, 0.1), (one, 1.0, 0.6), (one, 2.0, 0.8),
             (two, 1.0, 0.4), (two, 2.0, math.nan),
-            (three, 1.0, 0.5),
+            (three, 1.0, 0.5), (three, 2.0, 0.7),
         ],
         columns=["run", "epoch", "val_accuracy"],
     )  # fmt: skip
     curves = comparison.curves(records, rows).set_index(["variant", "epoch"])
-    assert len(curves) == 3
+    assert list(curves.index) == [("none", 1), ("none", 2), ("standard", 1)]
     assert curves.loc[("standard", 1), "mean"] == pytest.approx(0.5)
     assert curves.loc[("standard", 1), "sd"] == pytest.approx(math.sqrt(0.02))
-    assert curves.loc[("standard", 2), "n"] == 1
-    assert curves.loc[("standard", 2), "sd"] == 0.0
+    assert curves.loc[("none", 2), "n"] == 1
+    assert curves.loc[("none", 2), "sd"] == 0.0
     assert curves.loc[("none", 1), "mean"] == pytest.approx(0.5)
 
 
@@ -187,3 +266,50 @@ def test_one_technique_alone_asks_for_a_second() -> None:
 def test_scores_that_do_not_vary_decide_nothing() -> None:
     rows = rows_of({"standard": [0.9, 0.9, 0.9], "dropact": [0.8, 0.8, 0.8]})
     assert comparison.against_best(rows)["p_value"].item() == 1.0
+
+
+def test_differences_the_same_in_every_seed_are_judged_by_welch() -> None:
+    scores = {"standard": [0.90, 0.91, 0.92], "dropact": [0.80, 0.81, 0.82]}
+    tests = comparison.against_best(rows_of(scores))
+    expected = stats.ttest_ind(scores["standard"], scores["dropact"], equal_var=False).pvalue
+    assert tests["p_value"].item() == pytest.approx(expected)
+    assert comparison.verdict(rows_of(scores)) == (
+        "With 3 seeds, standard (91.0 %) is better than dropact by more than chance allows."
+    )
+
+
+def test_one_seed_trained_three_times_is_one_seed() -> None:
+    runs = [run(name, 0, value) for name, best in (("standard", 0.9), ("none", 0.8)) for value in (best, best - 0.03)]
+    rows = comparison.table([*runs, run("standard", 0, 0.87), run("none", 0, 0.77)])
+    assert list(comparison.summary(rows)["n"]) == [1, 1]
+    assert comparison.against_best(rows)["p_value"].item() == 1.0
+    assert comparison.verdict(rows) == (
+        "standard has the highest mean, 88.0 %, but one seed does not allow a ranking: a difference can be chance. "
+        "Train at least 3 seeds of each."
+    )
+
+
+def test_a_summary_weighs_seeds_alike_however_often_each_was_trained() -> None:
+    again = [run("none", 0, 0.90, 2.0), run("none", 0, 0.90, 4.0), run("none", 0, 0.96, 6.0), run("none", 1, 0.96, 8.0)]
+    rows = comparison.table([*again, run("standard", 0, 0.93, 12.0), run("standard", 1, 0.93, 12.0)])
+    summary = comparison.summary(rows).set_index("variant")
+    assert summary.loc["none", "n"] == 2
+    assert summary.loc["none", "accuracy"] == pytest.approx(0.94)
+    assert summary.loc["none", "accuracy_sd"] == pytest.approx(math.sqrt(2 * 0.02**2))
+    assert summary.loc["none", "seconds"] == pytest.approx(6.0)
+    assert summary.loc["standard", "ratio"] == pytest.approx(2.0)
+    tests = comparison.against_best(rows)
+    assert tests["difference"].item() == pytest.approx(-0.01)
+
+
+def test_the_page_shows_one_seed_trained_three_times_as_one_seed() -> None:
+    store = RunStore()
+    for technique, accuracy in (("standard", 0.9), ("none", 0.8)):
+        for again in range(3):
+            name = store.create(Config(technique=technique, seed=0, epochs=1).to_dict(), {"device": "cpu"})
+            final = {"test_accuracy": accuracy + 0.01 * again, "train_seconds": 1.0, "epoch": 1.0}
+            store.finish(name, "done", final=final)
+    test = AppTest.from_file(ROUTER, default_timeout=60).run().switch_page("app_pages/compare.py").run()
+    assert not test.exception
+    assert list(test.table[0].value["Seeds"]) == ["1", "1"]
+    assert "one seed does not allow a ranking" in "".join(part.proto.body for part in test.get("html"))

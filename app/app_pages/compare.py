@@ -113,7 +113,7 @@ def shown_summary(summary: pd.DataFrame, base: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Technique": [plain_text(name) for name in summary["variant"]],
-            "Runs": summary["n"].astype(str),
+            "Seeds": summary["n"].astype(str),
             "Test accuracy, mean ± sd": [
                 spread(100 * mean, 100 * sd, "%", digits=1)
                 for mean, sd in zip(summary["accuracy"], summary["accuracy_sd"], strict=True)
