@@ -58,6 +58,23 @@ def test_a_run_is_named_after_its_folder_of_images_or_by_the_person(store: RunSt
     assert store.get(store.create(CONFIG, name="mine")).name == "mine"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("two\nlines\r\tand a tab", "two lines  and a tab"),
+        ("\x1b[31mred\x1b[0m \x1b]0;title\x07end", "red end"),
+        ("a\x1b]2;t\x1b\\b \x9b\u2028\u202ec", "ab   c"),
+        ("half \ud800", "half"),
+        ("größer · 👩\u200d🔬", "größer · 👩\u200d🔬"),
+        ("\n\x1b[2J", "digits · dropcorr · seed 3"),
+    ],
+)
+def test_a_name_stays_on_its_line(store: RunStore, given: str, kept: str) -> None:
+    config = CONFIG | {"dataset": "digits", "technique": "dropcorr", "seed": 3}
+    assert store.get(store.create(config, name=given)).name == kept
+    assert store.get(store.create(config | {"dataset": "/a\nb"})).name == "a b · dropcorr · seed 3"
+
+
 def test_ids_sort_as_they_were_made_and_are_safe_as_folders() -> None:
     ids = [new_id(1.8e9 + second / 100) for second in range(500)]
     assert ids == sorted(ids)
@@ -301,6 +318,9 @@ def test_damaged_and_missing_files_are_named(store: RunStore) -> None:
         (store.folder(run_id) / name).write_bytes(b"half a file")
         with pytest.raises(StoreError, match=f"{name} (are|is) damaged"):
             load(run_id)
+    torch.save([1, 2], store.folder(run_id) / "state.pt")
+    with pytest.raises(StoreError, match=r"state\.pt is damaged: remove it to start the run again"):
+        store.load_state(run_id)
 
 
 def test_a_temporary_file_left_by_a_killed_process_goes_away(store: RunStore) -> None:
@@ -386,6 +406,7 @@ def test_a_read_only_disk_is_said(small_disk: Path) -> None:
     for write in (lambda: store.create(CONFIG), lambda: store.save_weights(run_id, {}, CONFIG)):
         with pytest.raises(StoreError, match=r"cannot be written \(read-only\): make it and its folder writable"):
             write()
+    assert [run.id for run in store.list()] == [run_id], "reading needs no right to write"
     store.close()
 
 
@@ -401,6 +422,44 @@ def test_a_read_only_file_is_said(store: RunStore, monkeypatch: pytest.MonkeyPat
     with pytest.raises(StoreError, match=r"runs\.sqlite cannot be written \(read-only\)"):
         store.create(CONFIG)
     assert len(store.list()) == 1
+
+
+def _closed_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite as it is where nothing may be written beside the file: only what is told to be unchanging opens."""
+    connect = sqlite3.connect
+
+    def refuse(path: object, **options: Any) -> sqlite3.Connection:
+        if str(path).endswith("?mode=ro&immutable=1"):
+            return connect(str(path), **options)
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+
+
+def test_a_store_in_a_folder_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RunStore(tmp_path / "a home? 100 %#1")
+    run_id = store.create(CONFIG)
+    store.record(run_id, [epoch(1, loss=0.5)])
+    store.close()
+    _closed_folder(monkeypatch)
+    assert [run.id for run in store.list()] == [run_id]
+    assert len(store.metrics(run_id)) == 1
+    with pytest.raises(StoreError, match=r"runs\.sqlite cannot be written \(read-only\)"):
+        store.request(run_id, "stop")
+    monkeypatch.undo()
+    store.request(run_id, "stop")
+    assert store.requested(run_id) == "stop", "what was opened as unchanging is not kept"
+
+
+def test_a_log_that_cannot_be_read_in_is_never_passed_over(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create(CONFIG)
+    assert database(store).with_name("runs.sqlite-wal").exists()
+    _closed_folder(monkeypatch)
+    other = RunStore(store.home)
+    with pytest.raises(StoreError, match=r"runs\.sqlite cannot be written \(read-only\)"):
+        other.list()
 
 
 def test_a_lock_that_is_held_too_long_is_said(store: RunStore) -> None:

@@ -39,11 +39,19 @@ class Database:
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection for reading, which waits for no writer; :class:`StoreError` where the file cannot be read."""
         with self._explained():
-            if self.path.exists():
-                yield self._connection()
-            else:
+            if not self.path.exists():
                 with _closing(self._empty()) as connection:
                     yield connection
+                return
+            try:
+                held = self._connection()
+            except sqlite3.OperationalError as error:
+                if _primary(error) not in _CLOSED or self._log().exists():
+                    raise
+                with _closing(self._open_unchanging(error)) as connection:
+                    yield connection
+                return
+            yield held
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -84,6 +92,27 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _log(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
+    def _open_unchanging(self, error: sqlite3.OperationalError) -> sqlite3.Connection:
+        """A connection to a file that may only be read, for one look; raises ``error`` where its schema is older.
+
+        SQLite reads a file in WAL mode only where it may write beside it, unless it is told that nobody changes it.
+        Without a -wal file all that was committed is in the file itself. The connection must not be kept: it would not
+        see what somebody with more rights writes later.
+        """
+        uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            if self._version(connection) != len(self._migrations):
+                raise error
         except BaseException:
             connection.close()
             raise
@@ -163,7 +192,7 @@ class Database:
             )
         if code == sqlite3.SQLITE_FULL or (code in _MAYBE_FULL and _no_room(self.path.parent)):
             return full(self.path)
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        if code in _CLOSED:
             return read_only(self.path)
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return f"{self.path} is damaged or not a run store: move it aside and Dropscope begins a new one."
@@ -172,6 +201,8 @@ class Database:
         return None
 
 
+# How SQLite tells that it may not write beside a file that it is to read.
+_CLOSED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _MAYBE_FULL = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import secrets
 import sqlite3
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+# Control characters, halves of characters, and the ends of lines and paragraphs.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+# A terminal's commands, as for colours, and those that set its title; and what turns the direction of writing.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\u202a-\u202e\u2066-\u2069]")
 _START_OF_2025 = 1_735_689_600
 
 
@@ -168,6 +174,12 @@ def default_name(config: Mapping[str, Any]) -> str:
     """What a run is called unless somebody names it, as in "digits · dropcorr · seed 0"."""
     dataset = str(config.get("dataset", "digits")).rstrip("/\\")
     return f"{Path(dataset).name or dataset} · {config.get('technique', 'standard')} · seed {config.get('seed', 0)}"
+
+
+def plain_name(text: str) -> str:
+    """``text`` on one line, without what a terminal or SQLite would trip over: escape codes and control characters."""
+    kept = (" " if unicodedata.category(letter) in _UNPRINTABLE else letter for letter in _ESCAPES.sub("", text))
+    return "".join(kept).strip()
 
 
 def _finite(value: Any) -> Any:

@@ -26,6 +26,7 @@ from core.runs.schema import (
     default_name,
     is_id,
     new_id,
+    plain_name,
     run_of,
 )
 
@@ -79,7 +80,7 @@ class RunStore:
         row = columns_of(
             {
                 "id": new_id(now),
-                "name": name or default_name(config),
+                "name": plain_name(name or "") or plain_name(default_name(config)),
                 "created": now,
                 "queued_at": now,
                 "status": "running" if owner else "queued",
@@ -286,6 +287,10 @@ class RunStore:
     def load_state(self, run_id: str) -> dict[str, Any] | None:
         """What :meth:`save_state` saved last, tensors on the CPU; None before the first time."""
         return weights.load_state(self._state(run_id))
+
+    def damaged_state(self, run_id: str) -> StoreError:
+        """What to raise where the state of a run could be read but not gone on from."""
+        return weights.damaged_state(self._state(run_id))
 
     def has_state(self, run_id: str) -> bool:
         """Whether there is something to resume from."""

@@ -83,8 +83,15 @@ def load_state(path: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         # torch tells a damaged file by RuntimeError, UnpicklingError, EOFError or ValueError, depending on where.
-        raise StoreError(f"The saved state {path} is damaged: remove it to start the run again.") from error
+        raise damaged_state(path) from error
+    if not isinstance(state, dict):
+        raise damaged_state(path)
     return state
+
+
+def damaged_state(path: Path) -> StoreError:
+    """What to raise where ``path`` holds nothing that a run could go on from."""
+    return StoreError(f"The saved state {path} is damaged: remove it to start the run again.")
 
 
 def _write_synced(path: Path, content: bytes) -> None:
