@@ -282,8 +282,24 @@ def test_a_folder_of_images_is_named_in_full(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
     assert jobs.rooted(Config(dataset="images")).dataset == str(tmp_path / "images")
-    for name in ("digits", "nowhere"):
-        assert jobs.rooted(Config(dataset=name)).dataset == name
+    assert jobs.rooted(Config(dataset="digits")).dataset == "digits"
+
+
+def _no_entry(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize("name", ["nowhere", "~nouser/x", "x" * 300, "bad\0name"])
+def test_a_folder_that_cannot_be_looked_at_leaves_no_run(name: str, engine: LocalEngine, store: RunStore) -> None:
+    with pytest.raises(DataError, match=r"There is no data set|The data folder .* cannot be opened"):
+        engine.submit(replace(SMALL, dataset=name))
+    assert store.list() == []
+
+
+def test_a_folder_that_may_not_be_entered_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "stat", _no_entry)
+    with pytest.raises(DataError, match=r"The data folder '/closed/x' cannot be opened \(Permission denied\)"):
+        jobs.rooted(Config(dataset="/closed/x"))
 
 
 def test_a_worker_finds_this_package_wherever_the_person_is(store: RunStore, tmp_path: Path) -> None:
@@ -552,6 +568,30 @@ def test_a_diverging_run_says_so_and_keeps_its_last_good_weights(store: RunStore
     run = carried_out(store, trainer)
     assert (run.status, run.reason) == ("failed", "The loss became nan.")
     assert store.load_weights(run.id)["weight"].item() == 2
+
+
+def test_a_state_that_holds_something_else_counts_as_damaged(store: RunStore) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=owner_of())
+    for state in ({}, {"step": 2, "records": []}, {"trainer": {}, "step": 2, "records": []}, {"step": "two"}):
+        store.finish(run_id, "stopped")
+        store.save_state(run_id, state)
+        run = carried_out(store, FakeTrainer(), run_id)
+        assert run.status == "failed"
+        where = store.folder(run_id) / "state.pt"
+        assert run.reason == f"The saved state {where} is damaged: remove it to start the run again."
+
+
+def test_a_gpu_without_room_for_a_state_does_not_make_it_damaged(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried …")
+
+    run_id = store.create(SMALL.to_dict(), owner=owner_of())
+    store.finish(run_id, "stopped")
+    store.save_state(run_id, {"trainer": {"step": 2}, "step": 2, "records": []})
+    monkeypatch.setattr(FakeTrainer, "load_state", load)
+    assert (carried_out(store, FakeTrainer(), run_id).reason or "").startswith("The memory ran out: ")
 
 
 def test_data_that_is_not_there_fails_the_run_with_a_sentence(store: RunStore) -> None:

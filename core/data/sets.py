@@ -127,11 +127,12 @@ def load(source: str | os.PathLike[str], device: str | torch.device = "cpu", *, 
         return _dataset(name, DATASETS[name].title, _DIGIT_NAMES, read_mnist(data_folder(), download), device)
     if name == "cifar10":
         return _dataset(name, DATASETS[name].title, CIFAR10_CLASSES, read_cifar10(data_folder(), download), device)
-    found = image_folders.read(_existing_folder(name))
+    found = image_folders.read(existing_folder(name))
     return _dataset(str(found.folder), found.title, found.classes, found.arrays, device, found.note)
 
 
-def _existing_folder(name: str) -> Path:
+def existing_folder(name: str) -> Path:
+    """The folder that a person names by ``name``, in full; DataError where there is none or it cannot be looked at."""
     try:
         folder = Path(name).expanduser().absolute()
         present = folder.exists()

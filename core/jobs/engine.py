@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.jobs import processes
@@ -37,7 +36,7 @@ class Engine(Protocol):
     """Where runs are trained. Every method may raise :class:`StoreError` with one sentence for the person."""
 
     def submit(self, config: Config) -> str:
-        """Queue a run and return its id; ConfigError where it cannot be trained."""
+        """Queue a run and return its id; ConfigError or DataError where it cannot be trained."""
 
     def poll(self, run_id: str) -> Run:
         """The run as it stands, after looking after all of them."""
@@ -76,7 +75,7 @@ class LocalEngine:
         return self._limit or gpus() or max(1, processes.cores() // 2)
 
     def submit(self, config: Config) -> str:
-        """Queue a run and return its id; :class:`core.config.ConfigError` where the settings cannot be used."""
+        """Queue a run and return its id; ConfigError where the settings cannot be used, DataError without a folder."""
         run_id = self.store.create(rooted(config.validated()).to_dict())
         self.advance()
         return run_id
@@ -179,15 +178,17 @@ def visible_gpu(slot: int | None, count: int, environment: Mapping[str, str]) ->
 
 
 def rooted(config: Config) -> Config:
-    """The same settings with a folder of images named in full, as a worker or a later resume may stand elsewhere."""
+    """The same settings with a folder of images named in full, as a worker or a later resume may stand elsewhere.
+
+    Raises :class:`core.errors.DataError` where there is no such folder.
+    """
     from dataclasses import replace
 
-    from core.data import DATASETS
+    from core.data.sets import DATASETS, existing_folder
 
-    folder = Path(config.dataset).expanduser()
-    if config.dataset in DATASETS or not folder.is_dir():
+    if config.dataset in DATASETS:
         return config
-    return replace(config, dataset=str(folder.absolute()))
+    return replace(config, dataset=str(existing_folder(config.dataset)))
 
 
 def how_to_resume(run_id: str, saved: bool) -> str:

@@ -6,6 +6,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+from core.config import ConfigError
+from core.jobs.troubles import is_out_of_memory
 from core.runs import Run, RunStore, StoreError
 
 if TYPE_CHECKING:
@@ -46,11 +48,10 @@ class Keeper:
     def restore(self, trainer: Trainer) -> None:
         """Bring ``trainer`` to the saved state, if there is one, and forget the records within epochs after it."""
         state = self.store.load_state(self.run.id)
-        if state is not None:
-            trainer.load_state(state["trainer"])
-        self.store.rewind(self.run.id, state["step"] if state else 0, attempt=self.run.attempt)
-        if state is not None and state["records"]:
-            self.store.record(self.run.id, state["records"], attempt=self.run.attempt)
+        step, records = (0, []) if state is None else self._entered(trainer, state)
+        self.store.rewind(self.run.id, step, attempt=self.run.attempt)
+        if records:
+            self.store.record(self.run.id, records, attempt=self.run.attempt)
 
     def take(self, progress: Progress, trainer: Trainer) -> None:
         """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from."""
@@ -85,6 +86,20 @@ class Keeper:
         self.store.finish(self.run.id, status, reason, final, attempt=self.run.attempt)
         if status == "done":
             self.store.drop_state(self.run.id)
+
+    def _entered(self, trainer: Trainer, state: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+        """The step that ``trainer`` goes on from with ``state``, and the records that were not yet stored there."""
+        try:
+            step, records = int(state["step"]), list(state["records"])
+            trainer.load_state(state["trainer"])
+        except ConfigError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # A file may be whole and yet hold something else; a GPU without room for it is no fault of the file.
+            if is_out_of_memory(error):
+                raise
+            raise self.store.damaged_state(self.run.id) from error
+        return step, records
 
     def _save_weights(self, trainer: Trainer) -> None:
         # As asked for, except that the network is named: weights must load without the data set at hand.

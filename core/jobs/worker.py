@@ -20,6 +20,7 @@ from core.errors import DataError
 from core.jobs.engine import JobError, how_to_resume
 from core.jobs.keeper import LONGEST_TURN, Ending, Keeper
 from core.jobs.processes import cores, owner_of
+from core.jobs.troubles import OUT_OF_MEMORY, is_out_of_memory, named
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError
 from core.runs.database import explain
 
@@ -111,12 +112,11 @@ def sentence(error: Exception, store: RunStore, run_id: str) -> str:
     """What to tell a person of an error in training."""
     if isinstance(error, (DataError, ConfigError, StoreError)):
         return str(error)
-    if _is_out_of_memory(error):
-        return "The memory ran out: choose a smaller batch size, width or data set, or stop other runs."
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(explain(error, store.folder(run_id)))
-    first = (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-    return f"Training failed with {type(error).__name__}: {first}. More is in {store.folder(run_id) / 'worker.log'}."
+    return f"Training failed with {named(error)}. More is in {store.folder(run_id) / 'worker.log'}."
 
 
 class Signals:
@@ -238,12 +238,6 @@ def _where_stopped(keeper: Keeper, signals: Signals) -> str:
     epoch, epochs = float(keeper.latest.get("epoch", 0.0)), keeper.run.config.get("epochs")
     by = f" by {signals.cause}" if signals.received else ""
     return f"Stopped{by} at epoch {epoch:.3g} of {epochs}. {how_to_resume(keeper.run.id, saved=True)}"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # The CPU's allocator tells it by a plain RuntimeError.
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _log(store: RunStore, run_id: str) -> None:
