@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 # A training of hours should not end because somebody else writes for a while.
 PATIENCE = 60.0
+
+# The variable that shows where an unforeseen error happened.
+DEBUG = "DROPSCOPE_DEBUG"
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -126,6 +130,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has enough; without this Python complains once more when it closes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        return _complain(_unexpected(error, words), FAILED, words)
+
+
+def _unexpected(error: Exception, words: Sequence[str]) -> str:
+    """The sentence for an error that nobody foresaw; its traceback is printed for who asks for it, and for a log."""
+    from core.jobs.troubles import OUT_OF_MEMORY, is_out_of_memory, named
+
+    # What a worker prints goes to its run's worker.log.
+    asked = bool(os.environ.get(DEBUG)) or "worker" in words[:1]
+    if asked:
+        traceback.print_exception(error)
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    return f"{named(error)}." if asked else f"{named(error)}; set {DEBUG}=1 to see where it happened."
 
 
 def _complain(sentence: str, code: int, words: Sequence[str]) -> int:

@@ -10,6 +10,10 @@ from typing import Any
 
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+# What random generators make of a seed and an epoch must fit into torch's 64 bits.
+LARGEST_SEED = 2**32 - 1
+# The largest network has 64 times the channels, hence some 4,000 times the weights: more than any GPU holds.
+LARGEST_WIDTH = 64.0
 
 
 class ConfigError(ValueError):
@@ -26,8 +30,8 @@ class Config:
         technique: a key of ``core.dropout.TECHNIQUES``, or "none".
         p: drop probability at every position, or one each; None takes the network's own.
         knobs: options of the technique.
-        width: factor on the network's channels and units.
-        epochs, batch_size, lr, weight_decay, seed: as usual; weight decay is Adam's L2.
+        width: factor on the network's channels and units, at most 64.
+        epochs, batch_size, lr, weight_decay, seed: as usual; weight decay is Adam's L2, a seed below 2**32.
         device: "auto" takes CUDA, else MPS, else the CPU; "cuda:1" and the like are understood.
         precision: "fp32", or "bf16" for autocast.
         schedule: how p changes over epochs, a key of ``core.dropout.schedules.SCHEDULES``.
@@ -60,11 +64,13 @@ class Config:
         """Itself with p as a float or tuple; ConfigError says what is wrong and what is allowed."""
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1)
-        _whole("seed", self.seed, 0)
+        _whole("seed", self.seed, 0, LARGEST_SEED)
         for name in ("width", "lr", "refresh_epochs"):
             _number(name, getattr(self, name), above=True, optional=name == "refresh_epochs")
         for name in ("weight_decay", "kl_weight", "record_every"):
             _number(name, getattr(self, name))
+        if self.width > LARGEST_WIDTH:
+            raise ConfigError(f"width must be a number of at most {LARGEST_WIDTH:g}, got {self.width!r}.")
         _number("refresh_growth", self.refresh_growth, low=1.0)
         _word("precision", self.precision, PRECISIONS)
         _word("device", str(self.device).partition(":")[0], DEVICES)
@@ -109,9 +115,11 @@ class Config:
         return cls(**{**values, "p": tuple(p) if isinstance(p, Sequence) else p})
 
 
-def _whole(name: str, value: Any, low: int) -> None:
+def _whole(name: str, value: Any, low: int, high: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise ConfigError(f"{name} must be a whole number of at least {low}, got {value!r}.")
+    if high is not None and value > high:
+        raise ConfigError(f"{name} must be a whole number of at most {high}, got {value!r}.")
 
 
 def _number(name: str, value: Any, *, low: float = 0.0, above: bool = False, optional: bool = False) -> None:

@@ -154,6 +154,11 @@ def test_a_failed_training_exits_with_1_and_its_reason(capsys: pytest.CaptureFix
         ("--technique dropfoo", "There is no technique 'dropfoo'; choose from standard, dropconnect, "),
         ("--technique dropfoo --knob a=1", "There is no technique 'dropfoo'; choose from standard, dropconnect, "),
         ("--dataset nowhere", "There is no data set 'nowhere' and no folder of that name; choose digits, "),
+        ("--dataset ~nouser/x", "The data folder '~nouser/x' cannot be opened "),
+        (f"--dataset {'x' * 300}", "The data folder 'xxx"),
+        ("--seed 99999999999999999999", "seed must be a whole number of at most 4294967295, got 99999999999999999999."),
+        ("--seed 4294967296", "seed must be a whole number of at most 4294967295, got 4294967296."),
+        ("--width 1e9", "width must be a number of at most 64, got 1000000000.0."),
         ("--network foo", "network must be one of auto, digits, mnist, cifar10, got 'foo'."),
         ("--epochs 0", "epochs must be a whole number of at least 1, got 0."),
         ("--epochs many", "Invalid value for '--epochs': 'many' is not a valid integer."),
@@ -180,6 +185,66 @@ def test_bad_input_costs_one_sentence_and_leaves_nothing(
     (answer,) = lines(out)
     assert answer["error"].startswith(sentence)
     assert err == ""
+
+
+OUT_OF_MEMORY = "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes."
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "hint"),
+    [
+        (RuntimeError(OUT_OF_MEMORY), "The memory ran out: choose a smaller batch size, width or data set, ", ""),
+        (KeyError("colour"), "KeyError: 'colour'", "; set DROPSCOPE_DEBUG=1 to see where it happened."),
+        (RuntimeError("odd.\nmore"), "RuntimeError: odd", "; set DROPSCOPE_DEBUG=1 to see where it happened."),
+    ],
+)
+def test_what_nobody_foresaw_is_one_sentence_and_leaves_nothing(
+    error: Exception,
+    sentence: str,
+    hint: str,
+    capsys: pytest.CaptureFixture[str],
+    dropscope_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def build(*_: object) -> None:
+        raise error
+
+    monkeypatch.delenv("DROPSCOPE_DEBUG", raising=False)
+    monkeypatch.setattr("core.training.Trainer", build)
+    assert run(TRAIN) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"Error: {sentence}{hint}")
+    assert err.count("\n") == 1
+    assert run([*TRAIN, "--json"]) == 1
+    out, err = capsys.readouterr()
+    (answer,) = lines(out)
+    assert answer["error"].startswith(f"{sentence}{hint}")
+    assert err == ""
+    assert not (dropscope_home / "runs.sqlite").exists()
+    monkeypatch.setenv("DROPSCOPE_DEBUG", "1")
+    assert run([*TRAIN, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert lines(out)[0]["error"].startswith(sentence)
+    assert err.startswith("Traceback")
+
+
+def test_the_largest_seed_trains(store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*TRAIN, "--seed", str(2**32 - 1)]) == 0
+    assert store.list()[0].status == "done"
+
+
+def test_a_worker_leaves_the_traceback_in_its_log(
+    store: RunStore, done: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise KeyError("colour")
+
+    monkeypatch.setattr("core.jobs.worker.run_worker", work)
+    assert run(["worker", done, "--attempt", "1", "--limit", "1", "--home", str(store.home)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.endswith("Error: KeyError: 'colour'.\n")
 
 
 def test_a_store_that_cannot_be_used_is_said(
