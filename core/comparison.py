@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core.significance import holm, p_value
+
 if TYPE_CHECKING:
     from core.runs import Run
 
@@ -34,7 +36,6 @@ SETTINGS: dict[str, str] = {
 }
 FEWEST_SEEDS = 3
 LEVEL = 0.05
-LEAST_ERROR = 1e-12  # below, a spread is rounding
 
 COLUMNS = [
     "id", "technique", "variant", "dataset", "network", "seed", "epochs", "status", "created",
@@ -171,7 +172,7 @@ def against_best(rows: pd.DataFrame) -> pd.DataFrame:
     scores = {str(variant): values for variant, values in grouped}
     best, *others = (str(name) for name in stats["variant"])
     pairs = list(combinations([best, *others], 2))
-    values = dict(zip(pairs, _holm([_p_value(scores[one], scores[other]) for one, other in pairs]), strict=True))
+    values = dict(zip(pairs, holm([p_value(scores[one], scores[other]) for one, other in pairs]), strict=True))
     differences = [float(scores[name].mean() - scores[best].mean()) for name in others]
     return pd.DataFrame(
         {"variant": others, "difference": differences, "p_value": [values[best, name] for name in others]}
@@ -279,41 +280,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "/".join(_shown(part) for part in value)
     return str(value)
-
-
-def _p_value(one: pd.Series, other: pd.Series) -> float:
-    """Two-sided p of a difference of means; 1 where nothing can be judged: too few values, or none that vary."""
-    if min(len(one), len(other)) < 2:
-        return 1.0
-    paired = pd.concat([one, other], axis=1, join="inner")
-    if len(paired) >= FEWEST_SEEDS:
-        differences = paired.iloc[:, 0] - paired.iloc[:, 1]
-        error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-        if error > LEAST_ERROR:
-            return _student(float(differences.mean()), error, len(differences) - 1)
-    parts = [float(values.var(ddof=1)) / len(values) for values in (one, other)]
-    weights = [part**2 / (len(values) - 1) for part, values in zip(parts, (one, other), strict=True)]
-    freedom = sum(parts) ** 2 / sum(weights) if sum(weights) > 0 else math.inf
-    return _student(float(one.mean() - other.mean()), math.sqrt(sum(parts)), freedom)
-
-
-def _student(difference: float, error: float, freedom: float) -> float:
-    if not error > LEAST_ERROR:
-        return 1.0
-    from scipy.special import stdtr  # type: ignore[import-untyped]  # 0.1 s, so only where there is something to test
-
-    return float(2 * stdtr(freedom, -abs(difference) / error))
-
-
-def _holm(values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, in the order given."""
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    corrected = [1.0] * len(values)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def _seeds(n: int) -> str:

@@ -12,6 +12,7 @@ PRECISIONS = ("fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 # What random generators make of a seed and an epoch must fit into torch's 64 bits.
 LARGEST_SEED = 2**32 - 1
+LARGEST_COUNT = 10**9
 # The largest network has 64 times the channels, hence some 4,000 times the weights: more than any GPU holds.
 LARGEST_WIDTH = 64.0
 
@@ -63,7 +64,7 @@ class Config:
     def validated(self) -> Config:
         """Itself with p as a float or tuple; ConfigError says what is wrong and what is allowed."""
         for name in ("epochs", "batch_size"):
-            _whole(name, getattr(self, name), 1)
+            _whole(name, getattr(self, name), 1, LARGEST_COUNT)
         _whole("seed", self.seed, 0, LARGEST_SEED)
         for name in ("width", "lr", "refresh_epochs"):
             _number(name, getattr(self, name), above=True, optional=name == "refresh_epochs")
