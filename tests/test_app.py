@@ -167,6 +167,13 @@ def test_compare_says_in_words_what_the_runs_allow_to_say() -> None:
     assert "relative to No dropout" in " ".join(part.value for part in test.caption)
 
 
+def test_a_small_spread_does_not_read_as_none() -> None:
+    for seed, (accuracy, seconds) in enumerate(((0.96, 1.0), (0.9602, 1.04), (0.9604, 1.02))):
+        trained("dropcorr", seed, accuracy, seconds)
+    row = opened("compare").table[0].value.iloc[0]
+    assert list(row)[2:4] == ["96.02 ± 0.02 %", "1.02 ± 0.02 s"]
+
+
 def test_compare_says_to_what_times_relate_where_no_run_is_without_dropout() -> None:
     trained("standard", 0, 0.9, 4.0)
     trained("dropact", 0, 0.91, 6.0)

@@ -17,6 +17,7 @@ from core.runs import Run
 from models import NETWORKS
 
 TITLES = techniques()
+MOST_DIGITS = 4
 
 EMPTY = """
 <div class="ds-empty ds-empty-compare">
@@ -93,7 +94,7 @@ def figures(rows: pd.DataFrame) -> None:
         plot(charts.accuracy_against_time(summary, f"× {base}"), key="against-time")
         st.caption(time_note(rows, str(base)))
     st.header("Test accuracy and time", anchor=False)
-    st.table(shown_summary(summary, str(base)), border="horizontal", hide_index=True, alt="Test accuracy and time")
+    st.table(shown_summary(summary), border="horizontal", hide_index=True, alt="Test accuracy and time")
     with st.container(horizontal=True):
         download(summary, "Table as CSV", "dropscope-summary.csv")
         download(curves, "Curves as CSV", "dropscope-curves.csv")
@@ -108,7 +109,7 @@ def time_note(rows: pd.DataFrame, base: str) -> str:
     return plain_text(f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}")
 
 
-def shown_summary(summary: pd.DataFrame, base: str) -> pd.DataFrame:
+def shown_summary(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary as a person reads it."""
     return pd.DataFrame(
         {
@@ -122,15 +123,17 @@ def shown_summary(summary: pd.DataFrame, base: str) -> pd.DataFrame:
                 spread(mean, sd, "s", digits=1 if mean >= 1 else 2)
                 for mean, sd in zip(summary["seconds"], summary["seconds_sd"], strict=True)
             ],
-            f"Time, × {plain_text(base)}": [f"{ratio:.2f}" for ratio in summary["ratio"]],
+            "Relative time": [f"{ratio:.2f}" for ratio in summary["ratio"]],
         }
     )
 
 
 def spread(mean: float, sd: float, unit: str, digits: int) -> str:
-    """mean ± sd where there is one."""
+    """mean ± sd where there is one, with so many digits that a small sd does not read as none."""
     if math.isnan(mean):
         return "–"
+    if sd > 0:
+        digits = max(digits, min(MOST_DIGITS, -math.floor(math.log10(sd))))
     around = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
     return f"{mean:.{digits}f}{around} {unit}"
 
