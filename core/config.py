@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
@@ -40,6 +41,7 @@ class Config:
         refresh_growth: factor by which that interval grows each epoch.
         kl_weight: factor on the variational divergence.
         record_every: seconds between two step records.
+        snapshots: keep the activations of a fixed batch at every epoch.
     """
 
     dataset: str = "digits"
@@ -60,6 +62,7 @@ class Config:
     refresh_growth: float = 1.0
     kl_weight: float = 1.0
     record_every: float = 0.25
+    snapshots: bool = False
 
     def validated(self) -> Config:
         """Itself with p as a float or tuple; ConfigError says what is wrong and what is allowed."""
@@ -73,6 +76,8 @@ class Config:
         if self.width > LARGEST_WIDTH:
             raise ConfigError(f"width must be a number of at most {LARGEST_WIDTH:g}, got {self.width!r}.")
         _number("refresh_growth", self.refresh_growth, low=1.0)
+        if not isinstance(self.snapshots, bool):
+            raise ConfigError(f"snapshots is True or False, got {self.snapshots!r}.")
         _word("precision", self.precision, PRECISIONS)
         _word("device", str(self.device).partition(":")[0], DEVICES)
         if not self.dataset:
@@ -106,6 +111,19 @@ class Config:
         """As plain values for JSON."""
         return asdict(self)
 
+    def command(self) -> str:
+        """The command line that trains with these settings; what is left to its default is left out."""
+        said = ("dataset", "technique", "epochs", "seed")
+        words = ["python -m core train"]
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name == "knobs":
+                words += [f"--knob {shlex.quote(f'{knob}={_as_word(given)}')}" for knob, given in value.items()]
+            elif setting.name in said or value != setting.default:
+                option = f"--{setting.name.replace('_', '-')}"
+                words.append(option if value is True else f"{option} {shlex.quote(_as_word(value))}")
+        return " ".join(words)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """The inverse of :meth:`to_dict`; ConfigError for a key that no setting has."""
@@ -114,6 +132,13 @@ class Config:
             raise ConfigError(f"There is no setting {', '.join(sorted(unknown))}.")
         p = values.get("p")
         return cls(**{**values, "p": tuple(p) if isinstance(p, Sequence) else p})
+
+
+def _as_word(value: Any) -> str:
+    """A setting as the command line takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_as_word, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _whole(name: str, value: Any, low: int, high: int | None = None) -> None:

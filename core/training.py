@@ -288,7 +288,8 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from ``state``; more epochs may be asked for, anything else that differs is a ConfigError."""
         mine, theirs = self.config.to_dict(), dict(state["config"])
-        changed = [k for k in mine if k not in ("epochs", "device", "record_every") and mine[k] != theirs.get(k)]
+        free = ("epochs", "device", "record_every", "snapshots")
+        changed = [k for k in mine if k not in free and mine[k] != theirs.get(k)]
         if changed:
             raise ConfigError(f"The saved state belongs to another run: {', '.join(changed)} differ.")
         self.model.load_state_dict(state["model"])

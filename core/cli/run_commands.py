@@ -1,4 +1,4 @@
-"""``python -m core runs``: list, show, delete and export the runs of the store. Imports neither torch nor pandas."""
+"""``python -m core runs``: what the store has, listed, shown, deleted, exported. Imports neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -111,6 +112,22 @@ def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> N
     if target != "-":
         whose = "1 run" if len(chosen) == 1 else f"{len(chosen)} runs"
         click.echo(f"Wrote {len(records)} records of {whose} to {target}.", err=True)
+
+
+@runs.command("checkpoint")
+@click.argument("run_id", metavar="ID")
+@click.argument("folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
+@_json_option
+def checkpoint(run_id: str, folder: Path, as_json: bool) -> None:
+    """Write a run's network to a folder as those in checkpoints/ are, its accuracy measured anew."""
+    from core.checkpoints import export as write
+
+    store = _settled()
+    written = write(store, store.find(run_id), folder.absolute())
+    if as_json:
+        click.echo(to_json({"checkpoint": str(folder), "run": run_id, "accuracy": written.accuracy}))
+    else:
+        click.echo(f"Wrote {written.title}, test accuracy {percent(written.accuracy)}, to {folder}.")
 
 
 def exported(store: RunStore, chosen: Sequence[Run], steps: bool = False) -> pd.DataFrame:

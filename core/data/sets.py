@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from core.data.standard_sets import (
 from core.errors import DataError, reason_of
 from core.home import data_folder
 
-__all__ = ["DATASETS", "DataError", "Dataset", "DatasetInfo", "Split", "load"]
+__all__ = ["DATASETS", "DataError", "Dataset", "DatasetInfo", "Split", "load", "normalise"]
 
 Shape = tuple[int, int, int]
 _DIGIT_NAMES = tuple("0123456789")
@@ -79,10 +80,19 @@ class Dataset:
         splits = {split: getattr(self, split).to(device) for split in ("train", "validation", "test")}
         return replace(self, **splits)
 
+    def facts(self) -> dict[str, Any]:
+        """What a network trained on it needs to know of it, as plain values: shape, classes, mean, std."""
+        return {"shape": self.shape, "classes": self.classes, "mean": self.mean, "std": self.std}
+
     def normalise(self, x: Tensor) -> Tensor:
         """Images uint8 (B, C, H, W) as float32 with mean 0 and standard deviation 1 over the training set."""
-        scale, shift = _scale_and_shift(self.mean, self.std, x.device)
-        return x.to(torch.float32).mul_(scale).add_(shift)
+        return normalise(x, self.mean, self.std)
+
+
+def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Images uint8 (B, C, H, W) as float32 (x/255 - mean)/std, with a mean and a std a channel."""
+    scale, shift = _scale_and_shift(mean, std, x.device)
+    return x.to(torch.float32).mul_(scale).add_(shift)
 
 
 @dataclass(frozen=True)

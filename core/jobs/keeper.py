@@ -102,8 +102,8 @@ class Keeper:
         return step, records
 
     def _save_weights(self, trainer: Trainer) -> None:
-        # As asked for, except that the network is named: weights must load without the data set at hand.
-        config = self.run.config | {"network": trainer.config.network}
+        # The network is named, the images are described: weights must load without the data set at hand.
+        config = self.run.config | {"network": trainer.config.network, "images": trainer.data.facts()}
         self.store.save_weights(self.run.id, trainer.model.state_dict(), config)
 
     def _flush(self) -> None:

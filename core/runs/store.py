@@ -278,7 +278,11 @@ class RunStore:
 
     def load_weights(self, run_id: str) -> dict[str, Tensor]:
         """The state dict saved last, on the CPU."""
-        return weights.load_weights(self.folder(run_id) / "weights.safetensors")[0]
+        return self.load_weights_and_config(run_id)[0]
+
+    def load_weights_and_config(self, run_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state dict saved last, on the CPU, and the config saved with it."""
+        return weights.load_weights(self.folder(run_id) / "weights.safetensors")
 
     def save_state(self, run_id: str, state: Mapping[str, Any]) -> None:
         """Replace what a run is resumed from, whole or not at all."""

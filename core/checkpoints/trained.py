@@ -1,0 +1,92 @@
+"""The networks of runs as checkpoints, and how one becomes a folder that can be shipped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from core.checkpoints.checkpoint import Checkpoint, CheckpointError
+from core.checkpoints.files import restored, stored, write
+from core.config import Config, ConfigError
+from core.data import DataError, Dataset, load
+from core.dropout import technique
+from core.references import reference_activations
+from core.runs import Run, RunStore, StoreError, snapshots
+from core.training import evaluate
+from models import NETWORKS
+from models.parts import probabilities
+
+_VERSIONS = ("python", "torch", "torchvision", "commit")
+
+
+def of_run(store: RunStore, run: Run) -> Checkpoint:
+    """The network of a run, as its weights were saved last; references only where its data set is on disk.
+
+    Raises CheckpointError where it has no weights yet, or they cannot be used.
+    """
+    try:
+        data: Dataset | None = load(run.config.get("dataset", ""), download=False)
+    except DataError:
+        data = None
+    return _of_run(store, run, data)
+
+
+def export(store: RunStore, run: Run, folder: Path) -> Checkpoint:
+    """Write a run's network to ``folder`` as the shipped ones are: weights in fp16, with the accuracy that these have.
+
+    Raises CheckpointError, DataError where the data set is not at hand, StoreError where ``folder`` cannot be written.
+    """
+    data = load(run.config.get("dataset", ""), download=False)
+    trained = _of_run(store, run, data)
+    weights = restored(stored(trained.weights))
+    trained = replace(
+        trained,
+        name=folder.name,
+        title=f"{data.title} · {_title(trained.technique)}",
+        command=Config.from_dict(run.config).command(),
+        weights=weights,
+        references=reference_activations(trained.architecture, weights, data),
+    )
+    _, accuracy = evaluate(trained.model(), data, data.test)
+    trained = replace(trained, accuracy=round(accuracy, 6))
+    write(folder, trained, {name: run.environment.get(name) for name in _VERSIONS})
+    return trained
+
+
+def _of_run(store: RunStore, run: Run, data: Dataset | None) -> Checkpoint:
+    """The run's checkpoint; ``data`` gives the references, and the shapes where an older run did not keep them."""
+    try:
+        weights, saved = store.load_weights_and_config(run.id)
+    except StoreError as error:
+        raise CheckpointError(str(error)) from error
+    images = saved.pop("images", None) or (data.facts() if data else None)
+    if images is None:
+        raise CheckpointError(f"The images that {run.name} was trained on are not on this machine: put them back.")
+    try:
+        config = Config.from_dict(saved).validated()
+        checkpoint = Checkpoint(
+            run.id,
+            run.name,
+            config.dataset,
+            config.network,
+            **{name: tuple(images[name]) for name in ("shape", "classes", "mean", "std")},
+            width=config.width,
+            technique=config.technique,
+            p=probabilities(config.network, NETWORKS[config.network].default_p, config.p),
+            knobs=config.knobs,
+            seed=config.seed,
+            epochs=config.epochs,
+            accuracy=run.final.get("test_accuracy"),
+            command="",
+            weights=restored(weights),
+            snapshots=snapshots.found(store.folder(run.id)),
+        )
+    except (ConfigError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The weights of {run.name} say too little of their network: train it again.") from error
+    if data is None or data.shape != checkpoint.shape:
+        return checkpoint
+    return replace(checkpoint, references=reference_activations(checkpoint.architecture, checkpoint.weights, data))
+
+
+def _title(name: str) -> str:
+    return "no dropout" if name == "none" else technique(name).title
