@@ -8,7 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .base import TECHNIQUES as _FOUND
-from .base import Dropout, Knob, Noise
+from .base import Dropout, Effect, Knob, Noise
 from .dropact import DropAct
 from .dropconnect import DropConnect
 from .dropcorr import DropCorr
@@ -37,6 +37,7 @@ __all__ = [
     "DropInv",
     "Dropout",
     "DropoutFactory",
+    "Effect",
     "Gaussian",
     "Knob",
     "LayerDropout",

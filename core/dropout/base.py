@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,22 @@ class Knob:
         return f" of at least {self.low:g}" if self.low is not None else ""
 
 
+class Effect(NamedTuple):
+    """What one draw does to each unit, or to each weight where :attr:`Dropout.drops` says so; for showing it.
+
+    Attributes:
+        fallen: bool, True where it fell; None where nothing can fall.
+        factor: what units are multiplied by, if they stay; broadcastable to the units.
+        score: the number on which it was decided, as :attr:`Dropout.worked` names it; None where there is none.
+        threshold: the number that ``score`` was held against, broadcastable to it.
+    """
+
+    fallen: Tensor | None
+    factor: Tensor
+    score: Tensor | None = None
+    threshold: Tensor | None = None
+
+
 def probability(p: Any, owner: str) -> float:
     """``p`` as a float in [0, 1]; ValueError names ``owner`` and the value otherwise."""
     if isinstance(p, Tensor) and p.numel() == 1:
@@ -102,6 +118,14 @@ class Dropout(_DropoutNd):
     url: ClassVar[str] = ""
     mechanism: ClassVar[str] = ""
     formula: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    """What a training forward takes besides the layer's own work, in words."""
+    worked: ClassVar[str] = "y = {x} · {factor} = {y}"
+    """The formula with one unit's numbers: {x}, {score}, {sign}, {cut}, {factor}, {y}, {kept}, {weights}."""
+    falls_when: ClassVar[str] = ""
+    """How the score of what falls stands to the threshold: <, ≤, ≥ or >; empty where nothing falls."""
+    drops: ClassVar[str] = ""
+    """What falls: "units", "weights", or "" where a factor is all there is."""
     knobs: ClassVar[tuple[Knob, ...]] = ()
     private_knobs: ClassVar[tuple[Knob, ...]] = ()
     """Options that one value cannot serve at every position of a network: for the constructor alone."""
@@ -143,6 +167,37 @@ class Dropout(_DropoutNd):
     def expect(self, x: Tensor) -> Tensor:
         """The evaluation output."""
         return x
+
+    def undisturbed(self, x: Tensor) -> Tensor:
+        """The units as they are without any noise: what :meth:`perturb` gives at p = 0."""
+        return x
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        """What these random numbers do to each unit at the present p; here read off from input and output."""
+        clean = self.undisturbed(x)
+        return Effect(None, torch.where(clean != 0, self.perturb(x, noise) / clean, 1.0))
+
+    def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
+        """Index of the first of the ascending ``ps`` at which each unit (or weight) falls, len(ps) where at none.
+
+        Right wherever a larger p only adds to what falls, as it does in every technique here; leaves p as it was.
+        """
+        return self._first_fall(lambda: self.effect(x, noise).fallen, ps)
+
+    def _first_fall(self, fallen: Callable[[], Tensor | None], ps: Sequence[float]) -> Tensor:
+        before = self.p
+        at = torch.zeros((), dtype=torch.long)
+        try:
+            for self.p in ps:
+                mask = fallen() if self.p > 0 else None
+                at = at + (1 if mask is None else (~mask).long())
+        finally:
+            self.p = before
+        return at
+
+    def turn_to(self, p: float) -> None:
+        """Set p for a look at what it does: what is learned but starts from p starts there again."""
+        self.p = p
 
     def noise_parameters(self) -> Iterator[nn.Parameter]:
         """Learned parameters of the noise: to be trained without weight decay."""

@@ -13,4 +13,6 @@ class DropAct(Race):
     paper = "Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3.1"
     mechanism = "k units fall, the more active the likelier."
     formula = r"y = x \circ m, \quad \text{score}_i = E_i / x_i, \; E_i \sim \mathrm{Exp}(1)"
+    cost = "One random number a unit and a selection of the k smallest: grows with N."
+    worked = "E / x = {score} {sign} {cut};  y = {x} · {factor} = {y}"
     power = 1

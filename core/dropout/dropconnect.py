@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Knob, Noise, normals, uniforms
+from .base import Effect, Knob, Noise, normals, uniforms
 from .wrapper import Activation, LayerDropout, affine, safe_sqrt, spread
 
 NODES = 32
@@ -81,6 +81,10 @@ class DropConnect(LayerDropout):
     url = "https://proceedings.mlr.press/v28/wan13.html"
     mechanism = "Every weight of the layer falls on its own with probability p; the units stay."
     formula = r"y = f((W \circ M)x + b), \quad M_{ij} \sim \mathrm{Bernoulli}(1-p)"
+    cost = "One random number and one product a weight; a mask an example costs B times that."
+    worked = "{kept} of {weights} weights stay;  y = f((w ∘ m) · x + b) = {y}"
+    falls_when = "<"
+    drops = "weights"
     knobs = (
         Knob("mask", "batch", "One weight mask for the whole batch, or one for each example.", ("batch", "example")),
         Knob(
@@ -122,6 +126,11 @@ class DropConnect(LayerDropout):
         if self._single(x):
             return self.activate(masked_affine(self.layer, x.unsqueeze(0), dropped).squeeze(0))
         return self.activate(masked_affine(self.layer, x, dropped))
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        """Of weights: (*weight.shape), or (B, *weight.shape) with a mask an example."""
+        u = noise[0]
+        return Effect(u < self.p, u.new_ones(()), u, u.new_tensor(self.p))
 
     def expect(self, x: Tensor) -> Tensor:
         if self.activation is None or self.draws == 0 or self.p in (0.0, 1.0):

@@ -46,6 +46,9 @@ class DropCorr(Ranked):
     paper = "Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3.3"
     mechanism = "Units that are active together fall together: the k largest of a sample with their covariance."
     formula = r"y = x \circ m, \quad s \sim \mathcal{N}(0, S), \; S = \sum_b (x_b - \bar x)(x_b - \bar x)^\top"
+    cost = "One product (B×B)·(B×N) and a selection of the k largest: grows with N, no N×N matrix."
+    worked = "s = {score} {sign} {cut};  y = {x} · {factor} = {y}"
+    falls_when = "≥"
     knobs = (
         COUNT,
         rescale_knob("none", "uniform", "mass"),
@@ -122,6 +125,9 @@ class DropCorr(Ranked):
         score = break_ties(score, root.abs().amax(0), u)
         # Activations near the end of the range may overflow the product.
         return score.nan_to_num_(0.0).masked_fill_(~self.competes(flat), torch.inf)
+
+    def shown(self, score: Tensor) -> Tensor:
+        return -score
 
     def _active_count(self, flat: Tensor) -> Tensor:
         return ((flat != 0) & (flat.abs() < torch.inf)).sum(1, keepdim=True)

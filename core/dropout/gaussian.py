@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
-from .base import Dropout, Noise, gaussian_variance, normals, scale_by, zeros_from
+from .base import Dropout, Effect, Noise, gaussian_variance, normals, scale_by, zeros_from
 
 
 def multiply_noise(x: Tensor, e: Tensor, p: float) -> Tensor:
@@ -25,9 +26,14 @@ class Gaussian(Dropout):
     url = "https://jmlr.org/papers/v15/srivastava14a.html"
     mechanism = "Every unit is multiplied by a random factor with mean 1 and variance p/(1-p)."
     formula = r"y = x \circ m, \quad m_i \sim \mathcal{N}(1, \tfrac{p}{1-p})"
+    cost = "One normal random number and one product a unit."
+    worked = "m = {factor};  y = {x} · m = {y}"
 
     def draw(self, x: Tensor) -> Noise:
         return (normals(x.shape, x),)
 
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
         return multiply_noise(x, noise[0], self.p)
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        return Effect(None, multiply_noise(torch.ones_like(x), noise[0], self.p))

@@ -9,12 +9,13 @@ again.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .base import Dropout, Knob, Noise
+from .base import Dropout, Effect, Knob, Noise
 
 COUNT = Knob(
     "count", "layer", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
@@ -94,6 +95,8 @@ class Ranked(Dropout):
     ``check_finite = True``, on a layer or a class, raises ValueError on non-finite input instead of letting it through.
     """
 
+    drops = "units"
+    falls_when = "≤"
     check_finite: bool = False
     clamped: Tensor
 
@@ -121,6 +124,35 @@ class Ranked(Dropout):
     def fallen(self, x: Tensor, noise: Noise) -> Tensor:
         """The units of ``x`` that fall under these random numbers at the present p: bool, the shape of ``x``."""
         return self._select(rows(x), noise).mask.reshape(x.shape)
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        """Score and threshold as :meth:`shown` puts them; -∞ or 0 as the threshold where nothing falls."""
+        flat = rows(x)
+        chosen = self._select(flat, noise)
+        factor = flat.new_ones(1, 1) if self.rescale == "none" else self._factor(flat, chosen)
+        score, threshold = self.shown(self.score(flat, noise)), self.shown(chosen.threshold)
+        parts = (part.expand_as(flat).reshape(x.shape) for part in (chosen.mask, factor, score, threshold))
+        return Effect(*parts)
+
+    def shown(self, score: Tensor) -> Tensor:
+        """Scores as the technique's formula has them, where they are computed in another form."""
+        return score
+
+    def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
+        """As in the base, by one sort: at each p the units of the lowest ranks fall."""
+        flat = rows(x)
+        score = self.score(flat, noise)
+        _, order = score.topk(score.shape[1], dim=1, largest=False)
+        rank = torch.empty_like(order).scatter_(
+            1, order, torch.arange(order.shape[1], device=x.device).expand_as(order)
+        )
+        counts = [how_many(p, flat.shape[1]) for p in ps]
+        k = torch.tensor(counts, device=x.device).expand(flat.shape[0], -1)  # (B, P)
+        if self.count == "active":
+            active = self._active_count(flat)
+            k = torch.minimum(k, torch.cat([how_many_of(p, active) for p in ps], 1))
+        at = torch.searchsorted(k.contiguous(), rank, right=True)
+        return at.masked_fill_(score == torch.inf, len(ps)).reshape(x.shape)
 
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
         flat = rows(x)
@@ -179,6 +211,9 @@ class Race(Ranked):
         key = log_exponentials(noise[0])
         key = key - weight if self.power > 0 else key + weight
         return key.masked_fill_(~competes, torch.inf)
+
+    def shown(self, score: Tensor) -> Tensor:
+        return score.exp()
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
         """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Dropout, Knob, Noise, uniforms
+from .base import Dropout, Effect, Knob, Noise, uniforms
 
 
 def drop_units(x: Tensor, u: Tensor, p: float, *, vanilla: bool = False) -> Tensor:
@@ -25,6 +25,10 @@ class Standard(Dropout):
     url = "https://jmlr.org/papers/v15/srivastava14a.html"
     mechanism = "Every unit falls on its own with probability p."
     formula = r"y = x \circ m / (1-p), \quad m_i \sim \mathrm{Bernoulli}(1-p)"
+    cost = "One random number and one comparison a unit."
+    worked = "u = {score} {sign} {cut} = p;  y = {x} · {factor} = {y}"
+    falls_when = "<"
+    drops = "units"
     knobs = (Knob("vanilla", False, "Leave training unscaled and multiply by 1-p in evaluation instead."),)
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, vanilla: bool = False) -> None:
@@ -36,6 +40,11 @@ class Standard(Dropout):
 
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
         return drop_units(x, noise[0], self.p, vanilla=self.vanilla)
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        scale = 1.0 if self.vanilla or self.p == 1.0 else 1.0 / (1.0 - self.p)
+        u = noise[0]
+        return Effect(u < self.p, u.new_tensor(scale), u, u.new_tensor(self.p))
 
     def expect(self, x: Tensor) -> Tensor:
         return x * (1.0 - self.p) if self.vanilla else x

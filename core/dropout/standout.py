@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .base import Knob, Noise, uniforms
+from .base import Effect, Knob, Noise, uniforms
 from .wrapper import Activation, LayerDropout, output_shape
 
 
@@ -42,6 +42,10 @@ class Standout(LayerDropout):
     url = "https://papers.nips.cc/paper/2013/hash/7b5b23f4aadf9513306bcd59afb6e4c9-Abstract.html"
     mechanism = "A unit with a large pre-activation is likely to stay, one with a small one to fall."
     formula = r"y = f(a) \circ m, \quad m_i \sim \mathrm{Bernoulli}(\sigma(\alpha a_i + \beta))"
+    cost = "One random number and one sigmoid a unit."
+    worked = "u = {score} {sign} {cut} = g;  y = f(a) · {factor} = {y}"
+    falls_when = "≥"
+    drops = "units"
     knobs = (
         Knob("alpha", 1.0, "Slope: how strongly the pre-activation decides; 0 is standard dropout.", low=-10, high=10),
         Knob("beta", None, "Offset; empty follows p: the drop rate at a = 0.", low=-20, high=20, optional=True),
@@ -63,8 +67,12 @@ class Standout(LayerDropout):
             knob.check(value)
         self.learn = learn
         self.alpha: float | Tensor = self._parameter(alpha) if learn else alpha
-        offset = max(-20.0, min(20.0, keep_bias(self.p))) if beta is None else beta
+        offset = self._start(self.p) if beta is None else beta
         self.beta: float | Tensor | None = self._parameter(offset) if learn else beta
+
+    @staticmethod
+    def _start(p: float) -> float:
+        return max(-20.0, min(20.0, keep_bias(p)))
 
     def _parameter(self, value: float) -> nn.Parameter:
         return nn.Parameter(torch.tensor(float(value), dtype=torch.float32, device=self.layer.weight.device))
@@ -78,6 +86,20 @@ class Standout(LayerDropout):
 
     def draw(self, x: Tensor) -> Noise:
         return (uniforms(output_shape(self.layer, x), x),)
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        g, u = self.keep(self.layer(x)), noise[0]
+        return Effect(u >= g, g.new_ones(()), u, g)
+
+    def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
+        a = self.layer(x)  # once, not at each p
+        return self._first_fall(lambda: noise[0] >= self.keep(a), ps)
+
+    def turn_to(self, p: float) -> None:
+        super().turn_to(p)
+        if isinstance(self.beta, nn.Parameter):
+            with torch.no_grad():
+                self.beta.fill_(self._start(p))
 
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
         a = self.layer(x)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import Dropout, Knob, Noise, block, gaussian_variance, normals, scale_by, zeros_from
+from .base import Dropout, Effect, Knob, Noise, block, gaussian_variance, normals, scale_by, zeros_from
 from .wrapper import Activation, LayerDropout, affine, output_shape, safe_sqrt, spread
 
 ALPHA_RANGE = (1e-4, 1e4)
@@ -64,6 +64,8 @@ class Variational(LayerDropout):
     formula = (
         r"y = x \circ m, \quad m_i \sim \mathcal{N}(1, \alpha), \quad \text{loss} \mathrel{+}= \mathrm{KL}(\alpha)/N"
     )
+    cost = "One normal random number and one product a unit, and the divergence once a layer."
+    worked = "m = {factor};  y = {x} · m = {y}"
     wraps_layer = False
     knobs = (
         Knob(
@@ -170,6 +172,20 @@ class Variational(LayerDropout):
         if self.p == 1.0:
             return zeros_from(x)
         return scale_by(x, 1.0 + self._per_unit(x) * noise[0])
+
+    def undisturbed(self, x: Tensor) -> Tensor:
+        return self.expect(x)
+
+    def effect(self, x: Tensor, noise: Noise) -> Effect:
+        if self.form == "weight":
+            return super().effect(x, noise)
+        return Effect(None, self.perturb(torch.ones_like(x), noise))
+
+    def turn_to(self, p: float) -> None:
+        super().turn_to(p)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a start that is clipped
+            self.reset_alpha(p)
 
     def _per_unit(self, x: Tensor) -> Tensor:
         """√α, broadcastable to x."""

@@ -58,6 +58,9 @@ class LayerDropout(Dropout):
             return self.activate(self.layer(x))
         return self.perturb(x, self.draw(x))
 
+    def undisturbed(self, x: Tensor) -> Tensor:
+        return self.activate(self.layer(x))
+
     @classmethod
     def place(
         cls, layer: nn.Module, activation: nn.Module, after: Sequence[nn.Module], p: float, **knobs: Any

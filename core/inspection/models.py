@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from core.dropout import Dropout, dropouts
 _ONE_AT_A_TIME = threading.RLock()
 
 
-class Position(NamedTuple):
+@dataclass(frozen=True)
+class Position:
     """A place in a network where dropout acts: its index, what a person calls it, and the shape of its units."""
 
     index: int
@@ -26,7 +27,7 @@ class Position(NamedTuple):
 
 @contextmanager
 def untouched(model: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Within it ``model`` may change its modes, p and buffers, and random numbers be drawn; all is as before afterwards.
+    """Within it ``model`` may change its modes, p and buffers, and random numbers be drawn; then all is as before.
 
     ``seed`` starts torch's generator, on the CPU and the model's devices. One thread at a time gets in.
     """
@@ -94,7 +95,7 @@ def entering(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def answers(model: nn.Module, layer: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Class probabilities (M, classes) of ``model`` on one input ``x`` (1, …) when ``layer`` puts out ``y`` (M, *units).
+    """Class probabilities (M, classes) of ``model`` on one input ``x`` (1, …) when ``layer`` gives ``y`` (M, *units).
 
     What lies before the layer runs once; what lies behind it runs on all M rows.
     """
