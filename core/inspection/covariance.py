@@ -65,7 +65,7 @@ def correlation(x: Tensor) -> Matrix:
     size = np.sqrt(np.square(c).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = c / size
-    return np.clip(unit.T @ unit, -1.0, 1.0)
+    return np.asarray(np.clip(unit.T @ unit, -1.0, 1.0))
 
 
 def constant(x: Tensor) -> npt.NDArray[np.bool_]:
@@ -232,7 +232,7 @@ def agreement(matrix: Matrix, frequency: Matrix) -> Agreement:
     # (6, N): what the pairs of each unit add to the sums behind a correlation.
     of_unit = np.stack([part.sum(1) for part in (known.astype(float), a, b, a * a, b * b, a * b)])
     total = of_unit.sum(1) / 2
-    r = min(1.0, max(-1.0, float(_correlation(total))))
+    r = float(_correlation(total))
     with np.errstate(invalid="ignore", divide="ignore"):
         z = np.arctanh(_correlation(total[:, None] - of_unit))
         middle = np.arctanh(r)
@@ -276,4 +276,4 @@ def _correlation(sums: Matrix) -> Matrix:
     n, a, b, aa, bb, ab = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(np.clip(aa - a * a / n, 0, None) * np.clip(bb - b * b / n, 0, None))
-        return np.asarray(np.where(spread > 0, (ab - a * b / n) / spread, np.nan))
+        return np.asarray(np.clip(np.where(spread > 0, (ab - a * b / n) / spread, np.nan), -1.0, 1.0))
