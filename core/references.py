@@ -68,8 +68,12 @@ def reference_images(data: Dataset) -> Tensor:
 
     In a fixed shuffled order, because an image folder is sorted by class.
     """
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(_ORDER_SEED))
-    return data.train.x[order[:REFERENCE_IMAGES].to(data.train.x.device)]
+    return data.train.x[fixed_order(len(data.train))[:REFERENCE_IMAGES].to(data.train.x.device)]
+
+
+def fixed_order(size: int) -> Tensor:
+    """A shuffled order of so many examples, int64 (size,), always the same one."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(_ORDER_SEED))
 
 
 def reference_activations(

@@ -19,12 +19,12 @@ from core.dropout import DropCorr, dropouts, factory, kl, noise_parameters, set_
 from core.dropout.schedules import p_at, refresh_every
 from core.environment import choose_device, environment
 from core.randomness import preserved, random_state, seeded_state, set_random_state
+from core.references import Architecture, fixed_order, reference_activations
 from models import build, network_for
 
 __all__ = ["Config", "ConfigError", "Progress", "Trainer", "choose_device", "environment", "evaluate"]
 
 EVALUATION_BATCH = 1000
-SUBSET_SEED = 20130613
 # A network that knows nothing has loss ln(classes); twenty times that is confidently wrong, and no way back is known.
 DIVERGED = 20.0
 
@@ -252,8 +252,7 @@ class Trainer:
     def _part_of_training(self) -> Split:
         """As many training examples as there are for validation, always the same ones."""
         train, size = self.data.train, min(len(self.data.train), max(1000, len(self.data.validation)))
-        generator = torch.Generator().manual_seed(SUBSET_SEED)
-        index = torch.randperm(len(train), generator=generator)[:size].to(self.device)
+        index = fixed_order(len(train))[:size].to(self.device)
         return Split(train.x[index], train.y[index])
 
     def _evaluate(self, split: Split) -> tuple[float, float]:
@@ -269,6 +268,12 @@ class Trainer:
             set_random_state(self._random, self.device)
             yield
             self._random = random_state(self.device)
+
+    def reference_activations(self) -> tuple[Tensor, ...]:
+        """What enters each dropout position for the reference images now, without noise: (R, *units), on the CPU."""
+        data, c = self.data, self.config
+        architecture = Architecture(c.network, data.shape, len(data.classes), c.width)
+        return reference_activations(architecture, self.model.state_dict(), data)
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the run depends on, for ``torch.save``; loads with ``weights_only=True``."""

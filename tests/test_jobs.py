@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -84,6 +85,7 @@ class FakeTrainer:
 
     def __init__(self, steps: int = 6, at: Callable[[int], Any] = lambda _: None, ending: Any = ("done", None)) -> None:
         self.config, self.device, self.model = Config(network="digits"), torch.device("cpu"), nn.Linear(1, 1)
+        self.data = SimpleNamespace(facts=dict)
         self.steps, self.at, self.ending, self.step = steps, at, ending, 0
         self.weight(0)
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import services
 from app.components.live_curves import live_curves
-from app.controls import Choice, Choices, Control, Number, Text, address, knob_control, notices, warn
+from app.controls import Choice, Choices, Control, Number, Switch, Text, address, knob_control, notices, warn
 from app.experiment import FOLDER, Experiment, changed
 from app.names import techniques
 from app.theme import style
@@ -168,6 +168,9 @@ def rare_controls() -> list[Control]:
         Choice("schedule", "Schedule of p", {name: name for name in SCHEDULES}, DEFAULTS.schedule,
                help="How p changes from epoch to epoch."),
         Choice("precision", "Precision", {"fp32": "32 bit", "bf16": "bfloat16"}, DEFAULTS.precision),
+        Switch("snapshots", "Keep snapshots", DEFAULTS.snapshots,
+               help="What 200 training images make of every dropout layer, kept at each epoch: Covariance then shows "
+                    "how it moves."),
     ]  # fmt: skip
 
 

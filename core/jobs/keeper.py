@@ -1,4 +1,4 @@
-"""Keeps what a run yields: its records in the store, its weights and the state to resume from in its folder."""
+"""Keeps what a run yields: its records in the store, its weights, snapshots and the state to resume from beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.config import ConfigError
 from core.jobs.troubles import is_out_of_memory
-from core.runs import Run, RunStore, StoreError
+from core.runs import Run, RunStore, StoreError, snapshots
 
 if TYPE_CHECKING:
     from core.training import Progress, Trainer
@@ -46,12 +46,14 @@ class Keeper:
         self._cost = 0.0
 
     def restore(self, trainer: Trainer) -> None:
-        """Bring ``trainer`` to the saved state, if there is one, and forget the records within epochs after it."""
+        """Bring ``trainer`` to the saved state, forgetting the records within epochs after it, or keep how it begins."""
         state = self.store.load_state(self.run.id)
         step, records = (0, []) if state is None else self._entered(trainer, state)
         self.store.rewind(self.run.id, step, attempt=self.run.attempt)
         if records:
             self.store.record(self.run.id, records, attempt=self.run.attempt)
+        if step == 0:
+            self._snapshot(trainer, 0)
 
     def take(self, progress: Progress, trainer: Trainer) -> None:
         """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from."""
@@ -60,6 +62,9 @@ class Keeper:
         record = progress.to_dict()
         self._pending.append(record)
         self.latest.update((name, value) for name, value in record.items() if value is not None)
+        if progress.kind == "epoch":
+            # Before the state, so that a run which goes on from there has it.
+            self._snapshot(trainer, round(progress.epoch))
         if progress.kind == "epoch" and (time.monotonic() - self._saved) * SAVING_SHARE >= self._cost:
             self.save(trainer)
         elif progress.kind == "end" and progress.status == "done":
@@ -105,6 +110,10 @@ class Keeper:
         # The network is named, the images are described: weights must load without the data set at hand.
         config = self.run.config | {"network": trainer.config.network, "images": trainer.data.facts()}
         self.store.save_weights(self.run.id, trainer.model.state_dict(), config)
+
+    def _snapshot(self, trainer: Trainer, epoch: int) -> None:
+        if self.run.config.get("snapshots"):
+            snapshots.save(self.store.folder(self.run.id), epoch, trainer.reference_activations())
 
     def _flush(self) -> None:
         if self._pending:
