@@ -251,6 +251,11 @@ def gaussian_variance(p: float) -> float:
     return p / (1.0 - p) if p < 1.0 else math.inf
 
 
+def first_above(u: Tensor, ps: Sequence[float]) -> Tensor:
+    """Index of the first of the ascending ``ps`` above ``u``, elementwise; len(ps) where there is none."""
+    return torch.bucketize(u, torch.tensor(ps, dtype=u.dtype, device=u.device), right=True)
+
+
 def zeros_from(x: Tensor) -> Tensor:
     """Zeros like ``x`` that stay part of its graph, with zero gradients."""
     return x.masked_fill(torch.ones((), dtype=torch.bool, device=x.device), 0)

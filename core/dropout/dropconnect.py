@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Effect, Knob, Noise, normals, uniforms
+from .base import Effect, Knob, Noise, first_above, normals, uniforms
 from .wrapper import Activation, LayerDropout, affine, safe_sqrt, spread
 
 NODES = 32
@@ -131,6 +132,9 @@ class DropConnect(LayerDropout):
         """Of weights: (*weight.shape), or (B, *weight.shape) with a mask an example."""
         u = noise[0]
         return Effect(u < self.p, u.new_ones(()), u, u.new_tensor(self.p))
+
+    def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
+        return first_above(noise[0], ps)
 
     def expect(self, x: Tensor) -> Tensor:
         if self.activation is None or self.draws == 0 or self.p in (0.0, 1.0):

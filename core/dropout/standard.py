@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from .base import Dropout, Effect, Knob, Noise, uniforms
+from .base import Dropout, Effect, Knob, Noise, first_above, uniforms
 
 
 def drop_units(x: Tensor, u: Tensor, p: float, *, vanilla: bool = False) -> Tensor:
@@ -45,6 +47,9 @@ class Standard(Dropout):
         scale = 1.0 if self.vanilla or self.p == 1.0 else 1.0 / (1.0 - self.p)
         u = noise[0]
         return Effect(u < self.p, u.new_tensor(scale), u, u.new_tensor(self.p))
+
+    def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
+        return first_above(noise[0], ps)
 
     def expect(self, x: Tensor) -> Tensor:
         return x * (1.0 - self.p) if self.vanilla else x

@@ -1,5 +1,14 @@
-"""Look at a trained network under dropout: activations, masks, covariance, Monte Carlo; for pages and notebooks."""
+"""Look at a trained network under dropout: activations, masks, covariance, Monte Carlo; for pages and notebooks.
 
+>>> from core.checkpoints import load
+>>> from core.inspection import field
+>>> net = load("digits-none")
+>>> shown = field(net.model("dropact"), x, 0, draws=8)   # x (1, 1, 8, 8), normalised
+>>> shown.falls <= shown.grid.index(0.2)                 # (8, 128): who falls at p = 0.2 in each draw
+"""
+
+from core.inspection.fields import Field, field, plan
+from core.inspection.frequency import keep_frequency
 from core.inspection.models import Position, activations, positions, untouched
 
-__all__ = ["Position", "activations", "positions", "untouched"]
+__all__ = ["Field", "Position", "activations", "field", "keep_frequency", "plan", "positions", "untouched"]

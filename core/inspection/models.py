@@ -66,12 +66,14 @@ def positions(model: nn.Module, x: Tensor) -> list[Position]:
 
 
 def activations(model: nn.Module, x: Tensor, position: int) -> Tensor:
-    """What enters the dropout layer at ``position`` for inputs ``x`` (B, …): (B, *units), in eval, without noise.
+    """What enters the dropout layer at ``position`` for inputs ``x`` (B, …): (B, *units), with all dropout off.
 
     For a technique that wraps a layer this is that layer's input.
     """
     with untouched(model):
         model.eval()
+        for layer in dropouts(model):
+            layer.turn_to(0.0)
         return entering(model, layer_at(model, position), x)
 
 
