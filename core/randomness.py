@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+
+# torch's generator is one for all threads: two that set its numbers aside at once would take each other's.
+ONE_AT_A_TIME = threading.RLock()
 
 
 def random_state(device: torch.device) -> State:
@@ -39,9 +43,10 @@ def seeded_state(seed: int, device: torch.device) -> State:
 
 @contextmanager
 def preserved(device: torch.device) -> Iterator[None]:
-    """Restore the present state afterwards."""
-    outside = random_state(device)
-    try:
-        yield
-    finally:
-        set_random_state(outside, device)
+    """Restore the present state afterwards. One thread at a time gets in."""
+    with ONE_AT_A_TIME:
+        outside = random_state(device)
+        try:
+            yield
+        finally:
+            set_random_state(outside, device)

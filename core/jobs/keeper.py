@@ -46,7 +46,7 @@ class Keeper:
         self._cost = 0.0
 
     def restore(self, trainer: Trainer) -> None:
-        """Bring ``trainer`` to the saved state, forgetting the records within epochs after it, or keep how it begins."""
+        """Bring ``trainer`` to the saved state, forgetting the records within later epochs, or keep how it begins."""
         state = self.store.load_state(self.run.id)
         step, records = (0, []) if state is None else self._entered(trainer, state)
         self.store.rewind(self.run.id, step, attempt=self.run.attempt)
