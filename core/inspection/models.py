@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.dropout import Dropout, dropouts
-
-# torch's generator is one for all threads: two looks at once would take each other's numbers.
-_ONE_AT_A_TIME = threading.RLock()
+from core.randomness import ONE_AT_A_TIME
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def untouched(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     states = [[(q, q.detach().clone()) for q in layer.noise_parameters()] for layer in dropouts(model)]
     ps = [layer.p for layer in dropouts(model)]
     devices = sorted({tensor.device.index or 0 for tensor in model.parameters() if tensor.device.type == "cuda"})
-    with _ONE_AT_A_TIME, torch.random.fork_rng(devices), torch.no_grad():
+    with ONE_AT_A_TIME, torch.random.fork_rng(devices), torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
         try:
