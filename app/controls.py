@@ -46,6 +46,28 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Segments(Choice):
+    """One of a few ``options``, shown all at once."""
+
+    def draw(self) -> str:
+        return st.segmented_control(
+            self.label, list(self.options), default=self.default, required=True, format_func=_shown(self.options),
+            key=self.key, help=self.help, bind="query-params",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Steps(Choice):
+    """One of ``options`` along a line."""
+
+    def draw(self) -> str:
+        return st.select_slider(
+            self.label, list(self.options), self.default, format_func=_shown(self.options), key=self.key,
+            help=self.help, bind="query-params",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Choices:
     """Any of ``options``, shown all at once."""
 
@@ -116,6 +138,17 @@ class Number:
         if self.high is None:
             return f"at or above {self.low:,g}"
         return f"between {self.low:,g} and {self.high:,g}" if self.low is not None else f"at or below {self.high:,g}"
+
+
+@dataclass(frozen=True)
+class Slider(Number):
+    """A number between ``low`` and ``high``, by hand."""
+
+    def draw(self) -> float | int:
+        return st.slider(
+            self.label, self.low, self.high, self.default, self.step, self.format, self.key, self.help,
+            bind="query-params",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
