@@ -11,23 +11,19 @@ from torch import Tensor, nn
 
 from core.dropout import DropAct, DropConnect, DropCorr, Dropout, Gaussian, Standard, Standout, Variational
 from core.inspection.covariance import (
-    CoDrop,
     Matrix,
-    agreement,
     block_size,
     blocks,
-    co_drop,
     constant,
     correlation,
     covariance,
-    covariance_after,
     directions,
     drift,
-    excess,
     last_refresh,
     order,
     spectrum,
 )
+from core.inspection.together import CoDrop, agreement, co_drop, covariance_after, excess, trend
 from tests.oracles import ALPHA, assert_frequencies, sequential_drop_sets
 
 
@@ -305,6 +301,26 @@ def test_agreement_of_what_does_not_vary_is_unknown_and_of_the_same_is_1() -> No
     assert math.isnan(agreement(a, np.full((8, 8), 0.25)).r)
     assert agreement(a, 3 * a + 2)[:3] == pytest.approx((1.0, 1.0, 1.0))
     assert math.isnan(agreement(a[:3, :3], a[:3, :3]).r)
+
+
+def test_the_trend_is_means_over_pairs_sorted_by_their_value() -> None:
+    a, b = symmetric(9, 0), symmetric(9, 1)
+    a[8] = a[:, 8] = np.nan
+    found = trend(a, b, bins=4)
+    values, frequencies = pairs(a[:8, :8]), pairs(b[:8, :8])
+    turn = np.argsort(values).reshape(4, 7)
+    np.testing.assert_allclose(found.value, values[turn].mean(1))
+    np.testing.assert_allclose(found.frequency, frequencies[turn].mean(1))
+    assert found.pairs.tolist() == [7, 7, 7, 7]
+
+
+def test_equal_values_share_a_bin_of_the_trend() -> None:
+    a, b = np.zeros((8, 8)), symmetric(8, 1)
+    a[0, 1] = a[1, 0] = 1.0
+    found = trend(a, b, bins=10)
+    np.testing.assert_allclose(found.value, [0.0, 1.0])
+    assert found.pairs.tolist() == [27, 1]
+    assert len(trend(np.full((4, 4), np.nan), b[:4, :4]).value) == 0
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says_where_pairs_share_units() -> None:
