@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -26,59 +26,99 @@ class Look(NamedTuple):
     transparent: bool
 
 
+class Wording(NamedTuple):
+    """How a DataError speaks of an image: its name, and what mends one too large, one of no known format, any other."""
+
+    name: str
+    too_large: str
+    unknown: str
+    damaged: str
+
+
 def look(path: str) -> Look:
     """What the header of an image says. Raises DataError naming the file."""
-    with _opened(path) as opened:
-        turned = opened.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        width, height = opened.size[::-1] if turned else opened.size
-        grey = opened.mode in _GREY_MODES or opened.mode.startswith("I")
-        return Look(width, height, grey, opened.has_transparency_data)
+    with _opened(path) as image:
+        turned = orientation(image) in (5, 6, 7, 8)
+        width, height = image.size[::-1] if turned else image.size
+        grey = image.mode in _GREY_MODES or image.mode.startswith("I")
+        return Look(width, height, grey, image.has_transparency_data)
 
 
 def pixels(path: str, width: int, height: int, grey: bool) -> np.ndarray:
     """An image as uint8 (height, width, 1 or 3), resized about its centre. Raises DataError naming the file."""
-    with _opened(path) as opened:
+    with _opened(path) as image:
         # Lets the JPEG decoder skip detail of a photograph that is much larger than needed.
-        opened.draft(None, (4 * width, 4 * height))
-        eight_bit = _eight_bit(ImageOps.exif_transpose(opened), "L" if grey else "RGB")
+        image.draft(None, (4 * width, 4 * height))
+        upright = on_white(eight_bit(ImageOps.exif_transpose(image))).convert("L" if grey else "RGB")
         fitted = (
-            eight_bit
-            if eight_bit.size == (width, height)
-            else ImageOps.fit(eight_bit, (width, height), Image.Resampling.BILINEAR)
+            upright
+            if upright.size == (width, height)
+            else ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
         )
         return np.asarray(fitted).reshape(height, width, -1)
 
 
-def _eight_bit(image: Image.Image, mode: str) -> Image.Image:
+def orientation(image: Image.Image) -> int:
+    """How the camera was held, as EXIF counts it: 1 (upright) to 8."""
+    found = image.getexif().get(_ORIENTATION, 1)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel: grey (L), in colours (RGB), or either with transparency (LA, RGBA)."""
+    if image.mode in ("L", "RGB", "LA", "RGBA") and "transparency" not in image.info:
+        return image
     if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8)).convert(mode)
+        wide = np.asarray(image).astype(np.int32).clip(0, 65535)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("it has floating-point pixels; save it with 8 or 16 bits")
     if image.has_transparency_data:
-        with_alpha = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha).convert(mode)
-    return image.convert(mode)
+        return image.convert("RGBA")
+    return image.convert("L" if image.mode in _GREY_MODES else "RGB")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An image of :func:`eight_bit` without transparency, laid on a white sheet where it had some."""
+    if not image.has_transparency_data:
+        return image
+    laid = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return laid.convert("L" if image.mode == "LA" else "RGB")
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
+def opened(
+    source: str | BinaryIO, wording: Wording, formats: tuple[str, ...], most_pixels: int
+) -> Iterator[Image.Image]:
+    """The image with its header read; whatever goes wrong within, also in decoding, becomes a DataError."""
     try:
-        with Image.open(path, formats=_FORMATS) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
+        with Image.open(source, formats=formats) as image:
+            if image.width * image.height > most_pixels:
                 raise Image.DecompressionBombError
-            yield opened
+            yield image
     except MemoryError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
-            f"{path} has more than {MAX_PIXELS // 10**6} million pixels; make it smaller or delete it."
+            f"{wording.name} has more than {most_pixels // 10**6} million pixels; {wording.too_large}."
         ) from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image, whatever its name says; delete or replace it.") from error
+        raise DataError(f"{wording.name} {wording.unknown}.") from error
     except Exception as error:
         # Decoders meet broken files with errors of many kinds (OSError, SyntaxError, ValueError, struct.error, …).
-        raise DataError(f"{path} cannot be read as an image ({reason_of(error)}); delete or replace it.") from error
+        raise DataError(
+            f"{wording.name} cannot be read as an image ({reason_of(error)}); {wording.damaged}."
+        ) from error
+
+
+def _opened(path: str) -> AbstractContextManager[Image.Image]:
+    wording = Wording(
+        path,
+        too_large="make it smaller or delete it",
+        unknown="is not an image, whatever its name says; delete or replace it",
+        damaged="delete or replace it",
+    )
+    return opened(path, wording, _FORMATS, MAX_PIXELS)
 
 
 @contextmanager

@@ -1,0 +1,353 @@
+"""What a person uploads, photographs or draws: read as hostile bytes, and made into a network's input step by step."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from io import BytesIO
+from threading import Lock
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.data.image_files import Wording, bombs_as_errors, eight_bit, on_white, opened, orientation
+from core.data.sets import Shape, load
+from core.errors import DataError
+
+MAX_BYTES = 10 * 2**20
+MAX_PIXELS = 16_000_000
+FORMATS = ("PNG", "JPEG", "WebP", "BMP", "GIF")
+KINDS = "PNG, JPEG, WebP, BMP or GIF"
+
+Square = Literal["crop", "pad"]
+
+# More than any network here takes; every step after decoding costs little then.
+_WORKING_SIDE = 1024
+_SHOWN_SIDE = 192
+# Progressive JPEGs have about ten scans; every one costs a pass over the whole image.
+_MAX_SCANS = 40
+_INK_SHARE = 20 / 28
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+)
+_STRANGERS = (
+    (b"%PDF", "a PDF document"),
+    (b"SIMPLE  =", "a FITS file"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "an XML or SVG file"),
+    (b"PK\x03\x04", "a ZIP archive"),
+)
+# Decoding one image at a time bounds the memory that several people's uploads take together; and the filters of
+# warnings, which bombs_as_errors changes, are the whole process's.
+_one_at_a_time = Lock()
+
+
+class Upload(NamedTuple):
+    """A decoded image: ``image`` has 8 bits a channel (L, LA, RGB, RGBA) and at most 1,024 pixels a side.
+
+    ``orientation`` is EXIF's, 1 to 8, and not yet applied; ``note`` says what the file held.
+    """
+
+    image: Image.Image
+    orientation: int
+    note: str
+
+
+class Step(NamedTuple):
+    """One step on the way to a network's input; ``image`` uint8 (h, w, 1 or 3) shows its outcome."""
+
+    title: str
+    note: str
+    image: np.ndarray
+
+
+class Prepared(NamedTuple):
+    """A network's input ``x`` uint8 (1, C, H, W), and the steps that led to it, less those that change nothing."""
+
+    x: Tensor
+    steps: list[Step]
+
+
+def read_upload(content: bytes) -> Upload:
+    """Decode a file of unknown origin: PNG, JPEG, WebP, BMP or GIF (first frame), up to 10 MB and 16 megapixels.
+
+    Nothing is written to disk. What can be told from the file's structure is refused before its pixels are decoded.
+    Raises DataError with what is wrong with the file and what to do.
+    """
+    kind = _kind(content)
+    wording = Wording(
+        f"The {kind} image",
+        too_large="make it smaller",
+        unknown="is cut short or damaged; save it anew and choose it again",
+        damaged="save it anew and choose it again",
+    )
+    _check_structure(content, kind)
+    with _one_at_a_time, bombs_as_errors(), opened(BytesIO(content), wording, (kind.upper(),), MAX_PIXELS) as image:
+        width, height = image.size
+        held = f"{kind}, {width:,} × {height:,} pixels{_mode_note(image)}."
+        image.draft(None, (_WORKING_SIDE, _WORKING_SIDE))
+        image.load()
+        decoded = eight_bit(image)
+        factor = math.ceil(max(decoded.size) / _WORKING_SIDE)
+        # A copy in any case: the decoded image may hold on to the file's bytes.
+        return Upload(decoded.reduce(factor) if factor > 1 else decoded.copy(), orientation(image), held)
+
+
+def _kind(content: bytes) -> str:
+    if not content:
+        raise DataError("The file is empty; choose an image.")
+    if len(content) > MAX_BYTES:
+        size = len(content) / 2**20
+        raise DataError(f"The file has {size:.1f} MB, more than the {MAX_BYTES // 2**20} MB allowed; make it smaller.")
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WebP"
+    for start, kind in _STARTS:
+        if content.startswith(start):
+            return kind
+    text = content[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
+    found = next((what for start, what in _STRANGERS if text.startswith(start)), f"no {KINDS} image")
+    raise DataError(f"The file is {found}, whatever its name says; save it as {KINDS} and choose that.")
+
+
+def _check_structure(content: bytes, kind: str) -> None:
+    """Refuse what would cost a decoder much before it fails, or much for nothing."""
+    cut = DataError(f"The {kind} image is cut short: its end is missing; save it anew and choose it again.")
+    if kind == "PNG" and b"IEND" not in content:
+        raise cut
+    if kind == "JPEG":
+        # In a JPEG's pixel data 0xFF never stands before these bytes.
+        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+            raise cut
+        scans = content.count(b"\xff\xda")
+        if scans > _MAX_SCANS:
+            raise DataError(f"The JPEG image has {scans:,} scans where about ten are usual; save it anew as PNG.")
+    if kind == "WebP":
+        if int.from_bytes(content[4:8], "little") + 8 > len(content):
+            raise cut
+        # Its decoder makes room for the whole canvas when it opens a file.
+        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+        if content[12:16] == b"VP8X" and width * height > MAX_PIXELS:
+            raise DataError(f"The WebP image has more than {MAX_PIXELS // 10**6} million pixels; make it smaller.")
+    if kind == "BMP" and content[14:18] == b"\x28\0\0\0" and content[30:34] in (b"\1\0\0\0", b"\2\0\0\0"):
+        # Pillow unpacks these in Python: seconds for a large one.
+        raise DataError("The BMP image is run-length compressed, which is not read here; save it as PNG.")
+
+
+def _mode_note(image: Image.Image) -> str:
+    kinds = {
+        "CMYK": "in print colours (CMYK)",
+        "P": "with a palette",
+        "PA": "with a palette",
+        "1": "in black and white",
+    }
+    words = [kinds[image.mode]] if image.mode in kinds else ["with 16 bits"] if image.mode.startswith("I") else []
+    if getattr(image, "is_animated", False):
+        words.append("its first frame")
+    return "".join(f", {word}" for word in words)
+
+
+def prepare(
+    upload: Upload, shape: Shape, *, square: Square = "crop", centre: bool = False, dark_ground: bool = True
+) -> Prepared:
+    """Make an upload the input of a network for images of ``shape`` (C, H, W).
+
+    Args:
+        square: cut the longer sides off, or lay the image on a square of its border's colour.
+        centre: for networks of digits: even out the paper, and place the ink as MNIST's makers did (LeCun, Cortes and
+            Burges): its longer side 20/28 of the frame, its centre of mass in the middle. Frames below 16 pixels are
+            filled, as those of the embedded digits are.
+        dark_ground: turn grey images with a light border into their negative, since the network knows light on dark.
+    """
+    channels, height, width = shape
+    stages: list[tuple[str, Callable[[Image.Image], tuple[Image.Image, str]]]] = [
+        ("Turned upright", lambda image: _upright(image, upload.orientation)),
+        ("Laid on white", _without_transparency),
+        ("Colours", lambda image: _in_channels(image, channels)),
+        ("Shape of the frame", lambda image: _framed(image, width / height, square)),
+    ]
+    if channels == 1 and dark_ground:
+        stages.append(("Light on dark", _light_on_dark))
+    if centre:
+        stages.append(("Ground evened out", lambda image: _even_ground(image, 8 * max(height, width))))
+        stages.append(("Ink placed", lambda image: _placed(image, height, width)))
+    stages.append(("Size of the input", lambda image: _resized(image, height, width)))
+    image = upload.image
+    steps = [Step("As uploaded", upload.note, _shown(image))]
+    for title, stage in stages:
+        image, note = stage(image)
+        if note:
+            steps.append(Step(title, note, _shown(image)))
+    return Prepared(torch.from_numpy(_array(image)).permute(2, 0, 1)[None].contiguous(), steps)
+
+
+def _upright(image: Image.Image, orientation: int) -> tuple[Image.Image, str]:
+    how = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }.get(orientation)
+    return (image, "") if how is None else (image.transpose(how), "The camera noted how it was held (EXIF).")
+
+
+def _without_transparency(image: Image.Image) -> tuple[Image.Image, str]:
+    return on_white(image), "Transparent parts are white now." if image.has_transparency_data else ""
+
+
+def _in_channels(image: Image.Image, channels: int) -> tuple[Image.Image, str]:
+    mode = "L" if channels == 1 else "RGB"
+    note = "The network sees grey." if mode == "L" else "The network sees colours: grey in three channels."
+    return (image, "") if image.mode == mode else (image.convert(mode), note)
+
+
+def _framed(image: Image.Image, aspect: float, square: Square) -> tuple[Image.Image, str]:
+    """The image with width = aspect × height."""
+    width, height = image.size
+    inner = (min(width, max(1, round(height * aspect))), min(height, max(1, round(width / aspect))))
+    if inner == image.size:
+        return image, ""
+    if square == "crop":
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        return image.crop((left, top, left + inner[0], top + inner[1])), "Cropped to its middle."
+    outer = (max(width, round(height * aspect)), max(height, round(width / aspect)))
+    sheet = Image.new(image.mode, outer, tuple(_border_colour(image)))
+    sheet.paste(image, ((outer[0] - width) // 2, (outer[1] - height) // 2))
+    return sheet, "Padded with the colour of its border."
+
+
+def _light_on_dark(image: Image.Image) -> tuple[Image.Image, str]:
+    if _border_colour(image)[0] <= 127:
+        return image, ""
+    return ImageOps.invert(image), "The ground is light, so black and white are exchanged."
+
+
+def _even_ground(image: Image.Image, side: int) -> tuple[Image.Image, str]:
+    """Take the light's gradient, a plane through the border, off the ground; then ink is 0 to 255."""
+    small = image.resize((side, side), Image.Resampling.BOX if image.width > side else Image.Resampling.BILINEAR)
+    values = np.asarray(small, dtype=np.float64)
+    rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    terms = np.stack([np.ones_like(rows), rows, columns])  # (3, side, side)
+    edge = _ring(np.ones((side, side), dtype=bool))
+    for _ in range(4):
+        plane, *_ = np.linalg.lstsq(terms[:, edge].T, values[edge], rcond=None)
+        ink = values - np.tensordot(plane, terms, 1)
+        noise = max(4.0, 3 * 1.4826 * float(np.median(np.abs(ink[edge] - np.median(ink[edge])))))
+        # Ink that reaches the border is no ground.
+        edge &= ink <= np.median(ink[edge]) + noise
+    peak = np.percentile(ink, 99.5)
+    if peak <= max(noise, 8):
+        return image, ""
+    even = ((ink - noise) / (peak - noise) * 255).clip(0, 255).round().astype(np.uint8)
+    note = "The ground is black now and the strongest ink white." if np.abs(even - values).max() > 8 else ""
+    return Image.fromarray(even), note
+
+
+def _placed(image: Image.Image, height: int, width: int) -> tuple[Image.Image, str]:
+    """The ink as large as, and where, the network's training images have it; (height, width) when there is ink."""
+    values = np.asarray(image)
+    ink = values > max(32, values.max() / 4)
+    if not ink.any() or ink.all():
+        return image, ""
+    top, bottom = _extent(ink.any(axis=1))
+    left, right = _extent(ink.any(axis=0))
+    tall, wide = bottom - top, right - left
+    if min(height, width) < 16:
+        # The embedded digits are as high as their frame, and three quarters as wide at most.
+        size = (max(1, round(min(width * 0.75, wide * height / tall))), height)
+        fitted = ImageOps.autocontrast(image.resize(size, Image.Resampling.BOX, box=(left, top, right, bottom)))
+        middle, note = (size[0] / 2, size[1] / 2), "fills the frame"
+    else:
+        room = round(min(height, width) * _INK_SHARE)
+        size = (max(1, round(wide * room / max(tall, wide))), max(1, round(tall * room / max(tall, wide))))
+        fitted = image.resize(size, Image.Resampling.BOX, box=(left, top, right, bottom))
+        middle, note = _centre_of_mass(fitted), f"is {room} pixels long, its centre of mass in the middle"
+    frame = Image.new("L", (width, height))
+    frame.paste(fitted, (round(width / 2 - middle[0]), round(height / 2 - middle[1])))
+    return frame, f"The ink {note}, as in the training images."
+
+
+def _resized(image: Image.Image, height: int, width: int) -> tuple[Image.Image, str]:
+    note = f"{width} × {height} pixels: what the network sees."
+    if image.size == (width, height):
+        return image, note
+    larger = image.width < width or image.height < height
+    return image.resize((width, height), Image.Resampling.BICUBIC if larger else Image.Resampling.BOX), note
+
+
+def _extent(some: np.ndarray) -> tuple[int, int]:
+    """First index and one past the last index where ``some`` (N,) holds."""
+    where = np.flatnonzero(some)
+    return int(where[0]), int(where[-1]) + 1
+
+
+def _centre_of_mass(image: Image.Image) -> tuple[float, float]:
+    """(x, y) in pixels from the left upper corner."""
+    mass = np.asarray(image, dtype=np.float64)
+    rows, columns = np.indices(mass.shape)
+    return float(((columns + 0.5) * mass).sum() / mass.sum()), float(((rows + 0.5) * mass).sum() / mass.sum())
+
+
+def _border_colour(image: Image.Image) -> list[int]:
+    """Median of the outermost sixteenth, per channel."""
+    pixels = _array(image)
+    edge = _ring(np.ones(pixels.shape[:2], dtype=bool))
+    return [int(value) for value in np.median(pixels[edge], axis=0)]
+
+
+def _ring(everywhere: np.ndarray) -> np.ndarray:
+    """Of a mask (h, w) only the outermost sixteenth on each side, at least one pixel."""
+    rows, columns = (max(1, side // 16) for side in everywhere.shape)
+    everywhere[rows:-rows, columns:-columns] = False
+    return everywhere
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """uint8 (h, w, channels)."""
+    return np.array(image).reshape(image.height, image.width, -1)
+
+
+def _shown(image: Image.Image) -> np.ndarray:
+    factor = math.ceil(max(image.size) / _SHOWN_SIDE)
+    small = image.reduce(factor) if factor > 1 else image
+    return _array(on_white(small))
+
+
+@lru_cache(maxsize=8)
+def embedded_digits(shape: Shape) -> Tensor:
+    """The embedded digits' test images as uint8 (N, C, H, W), in the order of ``load("digits").test``.
+
+    For other frames than their own 8×8 they are enlarged and placed as MNIST's are: 20 of 28 pixels high, the centre
+    of mass in the middle, and no more ink: enlarged strokes are thinned by their fringes below a quarter.
+    """
+    channels, height, width = shape
+    x = load("digits").test.x  # (N, 1, 8, 8)
+    if (height, width) != x.shape[2:]:
+        side = min(height, width)
+        room = side if side < 16 else round(side * _INK_SHARE)
+        enlarged = F.interpolate(x.float(), (room, room), mode="bicubic", align_corners=False)
+        pixels = ((enlarged.clamp(64, 255) - 64) * (255 / 191)).round().to(torch.uint8)
+        x = torch.stack([torch.from_numpy(_in_the_middle(digit[0].numpy(), height, width)) for digit in pixels])[
+            :, None
+        ]
+    return x.expand(-1, channels, -1, -1).contiguous()
+
+
+def _in_the_middle(ink: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Ink uint8 (h, w) on a black frame (height, width), its centre of mass in the middle."""
+    image = Image.fromarray(ink)
+    x, y = _centre_of_mass(image)
+    frame = Image.new("L", (width, height))
+    frame.paste(image, (round(width / 2 - x), round(height / 2 - y)))
+    return np.array(frame)
