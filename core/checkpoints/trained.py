@@ -31,8 +31,10 @@ def of_run(store: RunStore, run: Run) -> Checkpoint:
     return _of_run(store, run, data)
 
 
-def export(store: RunStore, run: Run, folder: Path) -> Checkpoint:
+def export(store: RunStore, run: Run, folder: Path, every: int = 1) -> Checkpoint:
     """Write a run's network to ``folder`` as the shipped ones are: weights in fp16, with the accuracy that these have.
+
+    Of its snapshots those at multiples of ``every`` epochs are taken along.
 
     Raises CheckpointError, DataError where the data set is not at hand, StoreError where ``folder`` cannot be written.
     """
@@ -46,6 +48,7 @@ def export(store: RunStore, run: Run, folder: Path) -> Checkpoint:
         command=Config.from_dict(run.config).command(),
         weights=weights,
         references=reference_activations(trained.architecture, weights, data),
+        snapshots=trained.snapshots.every(every),
     )
     _, accuracy = evaluate(trained.model(), data, data.test)
     trained = replace(trained, accuracy=round(accuracy, 6))

@@ -117,15 +117,17 @@ def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> N
 @runs.command("checkpoint")
 @click.argument("run_id", metavar="ID")
 @click.argument("folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--every", type=click.IntRange(1), default=1, help="Take along the snapshots of each so many epochs.")
 @_json_option
-def checkpoint(run_id: str, folder: Path, as_json: bool) -> None:
+def checkpoint(run_id: str, folder: Path, every: int, as_json: bool) -> None:
     """Write a run's network to a folder as those in checkpoints/ are, its accuracy measured anew."""
     from core.checkpoints import export as write
 
     store = _settled()
-    written = write(store, store.find(run_id), folder.absolute())
+    run = store.find(run_id)
+    written = write(store, run, folder.absolute(), every)
     if as_json:
-        click.echo(to_json({"checkpoint": str(folder), "run": run_id, "accuracy": written.accuracy}))
+        click.echo(to_json({"checkpoint": folder, "run": run.id, "accuracy": written.accuracy}))
     else:
         click.echo(f"Wrote {written.title}, test accuracy {percent(written.accuracy)}, to {folder}.")
 

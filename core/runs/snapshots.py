@@ -47,6 +47,10 @@ class Snapshots:
             ) from error
         return tensor.to(torch.float32)
 
+    def every(self, epochs: int) -> Snapshots:
+        """Only those at multiples of so many epochs."""
+        return Snapshots(self.folder, tuple(epoch for epoch in self.epochs if epoch % epochs == 0))
+
 
 NONE = Snapshots(Path())
 
