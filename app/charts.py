@@ -1,7 +1,7 @@
 """DataFrame → Plotly figure. Colours are those for a light page: the component exchanges them on a dark one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,16 @@ from app.theme import Style, style_of_variant
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with its ``title`` (units in it), what it shows in words (``alt``), and its ``legend``: name → style."""
+    """A figure with its ``title`` (units in it), what it shows in words (``alt``), and its ``legend``: name → style.
+
+    ``dark`` gives other colours of the figure what takes their place on a dark page.
+    """
 
     figure: go.Figure
     title: str
     alt: str
     legend: Mapping[str, Style]
+    dark: Mapping[str, str] = field(default_factory=dict)
 
 
 def accuracy_per_epoch(curves: pd.DataFrame, order: Sequence[str] = ()) -> Chart:

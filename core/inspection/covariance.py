@@ -39,11 +39,14 @@ def covariance(x: Tensor) -> Matrix:
 
 def correlation(x: Tensor) -> Matrix:
     """Correlation of the units of ``x`` (R, *units); NaN in the rows and columns of units that never change."""
-    c = centred(x)
-    size = np.sqrt(np.square(c).sum(0))
+    return as_correlation(covariance(x))
+
+
+def as_correlation(S: Matrix) -> Matrix:
+    """The correlation (N, N) that belongs to a covariance ``S``; NaN in the rows and columns of variance 0."""
+    size = np.sqrt(np.diag(S))
     with np.errstate(invalid="ignore", divide="ignore"):
-        unit = c / size
-    return np.asarray(np.clip(unit.T @ unit, -1.0, 1.0))
+        return np.asarray(np.clip(S / np.outer(size, size), -1.0, 1.0))
 
 
 def constant(x: Tensor) -> npt.NDArray[np.bool_]:

@@ -20,8 +20,11 @@ _render = st.components.v2.component(
 )
 
 
-def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 380) -> None:
-    """Draw a chart; ``hidden`` names the legend entries that start switched off, ``height`` is in CSS pixels."""
+def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 380, square: bool = False) -> None:
+    """Draw a chart; ``hidden`` names the legend entries that start switched off, ``height`` is in CSS pixels.
+
+    A ``square`` one is as high as it is wide, within ``height``.
+    """
     _render(
         key=key,
         data={
@@ -29,8 +32,10 @@ def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 38
             "title": chart.title,
             "alt": chart.alt,
             "legend": [{"name": name, **look.to_dict()} for name, look in chart.legend.items()],
+            "dark": dict(chart.dark),
             "hidden": list(hidden),
             "height": height,
+            "square": square,
             "plotly": PLOTLY_URL,
         },
     )

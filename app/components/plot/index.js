@@ -23,7 +23,9 @@ class Figure {
     this.theme = pageTheme(this.root);
     this.caption.textContent = data.title;
     this.plot.setAttribute("aria-label", data.alt);
-    this.plot.style.height = `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
+    this.plot.classList.toggle("ds-square", data.square);
+    this.plot.style.height = data.square ? "" : `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
+    this.plot.style.maxHeight = `${data.height}px`;
     this.legend.setAttribute("aria-label", `Shown in: ${data.title}`);
     this.drawLegend();
     this.draw();
@@ -49,12 +51,13 @@ class Figure {
     this.draw();
   }
 
-  /** The figure is made in the colours for a light page; on a dark one each technique's colour changes places. */
+  /** The figure is made in the colours for a light page; on a dark one those that have a counterpart change places. */
   recoloured() {
     if (!this.theme.dark) return structuredClone(this.figure);
-    const dark = new Map(this.data.legend.map((entry) => [entry.light.toLowerCase(), entry.dark]));
+    const pairs = [...Object.entries(this.data.dark), ...this.data.legend.map((entry) => [entry.light, entry.dark])];
+    const dark = new Map(pairs.map(([light, other]) => [light.toLowerCase(), other]));
     return JSON.parse(JSON.stringify(this.figure), (_, value) =>
-      typeof value === "string" ? (dark.get(value.toLowerCase()) ?? value) : value,
+      typeof value === "string" && value.length < 32 ? (dark.get(value.toLowerCase()) ?? value) : value,
     );
   }
 

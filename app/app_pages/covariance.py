@@ -1,0 +1,277 @@
+"""Covariance: which units vary together, and which fall together."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import covariance_charts as charts
+from app import pair_tables as tables
+from app import pairs, services
+from app.components.plot import plot
+from app.controls import Choice, Choices, Control, Segments, Slider, Steps, address, notices, plain_text, warn
+from app.names import techniques
+from app.networks import network, network_control, stamp
+from app.pairs import AROUND, FALLING, Shown, Source, UnavailableError
+from app.theme import style
+from core.checkpoints import Checkpoint
+from core.dropout import TECHNIQUES
+from core.inspection.covariance import Matrix, as_correlation, block_size, blocks
+from core.inspection.together import Agreement
+
+TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
+NEVER = "0"
+REFRESHES = {"1": "every epoch", "2": "every 2 epochs", "5": "every 5 epochs", "10": "every 10 epochs",
+             NEVER: "never after the start"}  # fmt: skip
+BY = {"index": "by index", "variance": "largest variance first", "cluster": "by clustering"}
+UNITS = {"covariance": "activation²", "correlation": "−1 to 1"}
+A_ROW = 3
+
+LEAD = """<p class="ds-lead">Each cell is a pair of units. Units that are active on the same images have a covariance
+above 0. DropCorr drops such units together; Standard drops each on its own. Compare the patterns.</p>"""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One matrix: its ``title`` with the ``unit`` in it, what it shows in words, and whether it has negative values."""
+
+    key: str
+    title: str
+    unit: str
+    alt: str
+    matrix: Matrix
+    diverging: bool
+
+
+def page() -> None:
+    st.title("Covariance", anchor=False)
+    st.html(LEAD)
+    warnings = st.container()
+    with services.guard():
+        shown, net = choose(warnings)
+        try:
+            draw(shown, net)
+        except UnavailableError as reason:
+            say(reason)
+
+
+def choose(warnings: Any) -> tuple[Shown, Checkpoint]:
+    """The controls; what does not fit them in the address is named in ``warnings``."""
+    first = network_control()
+    columns = st.columns([4, 4, 4, 8], gap="medium")
+    with columns[0]:
+        name = first.draw()
+    net = network(name)
+    controls = controls_for(net, stamp(name))
+    with warnings:
+        warn(notices(address(), [first, *controls.values()]))
+    chosen: dict[str, Any] = {}
+    for column, key in zip(columns[1:], ("layer", "p", "with"), strict=True):
+        with column:
+            chosen[key] = controls[key].draw()
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        for key in ("view", "measure", "order"):
+            chosen[key] = controls[key].draw()
+        with st.popover("More", icon=":material/tune:"):
+            for key in ("batch", "count", "scale"):
+                chosen[key] = controls[key].draw()
+    source = Source(name, stamp(name), int(chosen["layer"]), chosen["batch"])
+    if "epoch" in controls and source.batch == "reference":
+        source = over_time(source, controls, len(net.snapshots))
+    return Shown(
+        source, tuple(chosen["with"]), chosen["p"], chosen["view"], chosen["measure"], chosen["order"],
+        chosen["count"] == "excess", chosen["scale"] == "one",
+    ), net  # fmt: skip
+
+
+def over_time(source: Source, controls: dict[str, Any], snapshots: int) -> Source:
+    left, right = st.columns([3, 1], gap="large")
+    with left:
+        epoch = int(controls["epoch"].draw())
+    with right:
+        refresh = controls["refresh"].draw()
+    return replace(source, epoch=epoch, refresh=snapshots if refresh == NEVER else int(refresh))
+
+
+def controls_for(net: Checkpoint, state: int) -> dict[str, Any]:
+    """Key → control, for a network with its layers and snapshots."""
+    layers = {
+        str(place.index): f"{place.title} · {math.prod(place.units):,} units" for place in pairs.places(net.name, state)
+    }
+    controls: list[Control] = [
+        Choice("layer", "Layer", layers, "0"),
+        Slider("p", "Drop probability p", 0.2, 0.05, 0.95, 0.05, "%.2f",
+               help="The share of units that fall on average. The random numbers stay the same when p changes."),
+        Choices("with", "Techniques", TITLES, ("standard", "dropcorr")),
+        Segments("view", "Show", {FALLING: "Falling together", AROUND: "Before and after"}, FALLING,
+                 help="Which pairs fall in the same mask; or what dropout makes of the activations' covariance."),
+        Segments("measure", "Of the activations", {"covariance": "Covariance", "correlation": "Correlation"},
+                 "covariance", help="Correlation is covariance after scaling every unit to variance 1."),
+        Segments("order", "Order of units", {"index": "Index", "variance": "Variance", "cluster": "Clustering"},
+                 "cluster", help="Clustering makes neighbours of units that correlate. The order is that of the final "
+                                 "weights: units stay in place when the epoch changes."),
+        Choice("batch", "Images", {"reference": "Training images", "test": "Test images"}, "reference",
+               help="200 images, always the same ones. For the training images the network brings its activations; "
+                    "test images need the data set on this machine."),
+        Segments("count", "Falling together", {"all": "How often", "excess": "More than by chance"}, "all",
+                 help="By chance, a pair falls together as often as one falls times as often as the other falls."),
+        Segments("scale", "Colours", {"one": "One scale", "each": "A scale each"}, "one",
+                 help="Matrices in the same unit share their colours, or not. Colours end where the largest half per "
+                      "cent of the pairs begin."),
+    ]  # fmt: skip
+    if len(net.snapshots):
+        epochs = {str(index): f"{epoch:g}" for index, epoch in enumerate(net.snapshots.epochs)}
+        controls += [
+            Steps("epoch", "Epoch of training", epochs, list(epochs)[-1],
+                  help="The same images at every epoch: the covariance moves as the weights do."),
+            Choice("refresh", "DropCorr's covariance is estimated", REFRESHES, "1",
+                   help="The paper proposes to estimate it less often as training goes on. DropCorr's masks on this "
+                        "page are drawn with the last estimate before the epoch shown."),
+        ]  # fmt: skip
+    return {control.key: control for control in controls}
+
+
+def draw(shown: Shown, net: Checkpoint) -> None:
+    """The matrices, what they say in words, and what stands behind them."""
+    if not shown.techniques:
+        raise UnavailableError("Choose a technique to see which units it drops together.")
+    able, reasons = possible(shown)
+    if shown.view == FALLING:
+        lead(tables.agreement_in_words(shown, able))
+        panels = [activations_panel(shown, pairs.before(shown.source), "without dropout", "before"),
+                  *(falling_panel(shown, name) for name in able)]  # fmt: skip
+    else:
+        lead(tables.change_in_words(shown, able))
+        panels = [activations_panel(shown, pairs.before(shown.source), "before dropout", "before")]
+        for name in able:
+            after = pairs.after(shown.source, name, shown.p)
+            panels.append(activations_panel(shown, after, f"after {TITLES[name]}", f"after-{name}"))
+    matrices(shown, panels)
+    for reason in reasons:
+        say(reason)
+    st.caption(plain_text(tables.remarks(shown)))
+    curves(shown, net, able)
+    numbers(shown, net, able)
+
+
+def possible(shown: Shown) -> tuple[list[str], list[UnavailableError]]:
+    """The chosen techniques that the view can show, and why it cannot show the others."""
+    compute = pairs.falling if shown.view == FALLING else pairs.after
+    able, reasons = [], []
+    for name in shown.techniques:
+        try:
+            compute(shown.source, name, shown.p)
+            able.append(name)
+        except UnavailableError as reason:
+            reasons.append(reason)
+    return able, reasons
+
+
+def activations_panel(shown: Shown, covariance: Matrix, when: str, key: str) -> Panel:
+    matrix = covariance if shown.measure == "covariance" else as_correlation(covariance)
+    title = f"{shown.measure.capitalize()} {when} ({UNITS[shown.measure]})"
+    values = tables.pair_values(matrix)
+    share = f"{100 * np.mean(values > 0):.0f} % of the pairs are above 0" if len(values) else "no unit varies"
+    return Panel(key, title, UNITS[shown.measure], f"{title}, {BY[shown.order]}: {share}.", matrix, True)
+
+
+def falling_panel(shown: Shown, name: str) -> Panel:
+    title, unit = f"{TITLES[name]}: pairs that fall together (% of masks)", "% of masks"
+    matrix = pairs.falling(shown.source, name, shown.p).frequency
+    if shown.excess:
+        title, unit = f"{TITLES[name]}: together more than by chance (% of masks)", "% of masks above chance"
+        matrix = pairs.beyond_chance(shown.source, name, shown.p)
+    r = pairs.agreed(shown.source, name, shown.p, shown.measure)
+    alt = (
+        f"{title}, {BY[shown.order]}, p {shown.p:g}. Its correlation with the {shown.measure} is {tables.interval(r)}."
+    )
+    return Panel(f"falling-{name}", title, unit, alt, 100 * matrix, shown.excess)
+
+
+def matrices(shown: Shown, panels: Sequence[Panel]) -> None:
+    """Panels side by side, those of one unit in the same colours."""
+    order = pairs.ordered(shown.source, shown.order)
+    axis = charts.unit_axis(order, block_size(len(order)), BY[shown.order])
+    across = 2 if len(panels) in (2, 4) else A_ROW
+    for start in range(0, len(panels), across):
+        for column, panel in zip(st.columns(across, gap="medium"), panels[start:], strict=False):
+            alike = (
+                [other.matrix for other in panels if other.unit == panel.unit] if shown.one_scale else [panel.matrix]
+            )
+            limit = 1.0 if panel.unit == UNITS["correlation"] else None
+            scale = charts.scale_of(alike, diverging=panel.diverging, limit=limit)
+            shown_unit = "" if limit else panel.unit
+            chart = charts.heatmap(
+                blocks(panel.matrix, order), axis, scale, title=panel.title, unit=shown_unit, alt=panel.alt
+            )
+            with column:
+                plot(chart, key=panel.key, height=480, square=True)
+
+
+def curves(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:
+    """What pairs are to each other against how often they fall together; the spectrum; the drift over epochs."""
+    drawn = [(spectrum(shown, able), "spectrum")]
+    if shown.view == FALLING and able:
+        trends = {name: pairs.trend_of(shown.source, name, shown.p, shown.measure) for name in able}
+        drawn.insert(0, (charts.falling_over(trends, TITLES, shown.measure, UNITS[shown.measure]), "trend"))
+    if shown.source.epoch is not None:
+        drawn.append((charts.drift_curve(net.snapshots.epochs, drifted(shown), shown.source.epoch), "drift"))
+    for column, (chart, key) in zip(st.columns(len(drawn), gap="medium"), drawn, strict=True):
+        with column:
+            plot(chart, key=key, height=320)
+
+
+def spectrum(shown: Shown, able: Sequence[str]) -> charts.Chart:
+    lines = {"Without dropout": (pairs.eigenvalues(shown.source, None, 0.0), style("none"))}
+    if shown.view == AROUND:
+        lines |= {TITLES[name]: (pairs.eigenvalues(shown.source, name, shown.p), style(name)) for name in able}
+    return charts.spectra(lines)
+
+
+def drifted(shown: Shown) -> Matrix:
+    return pairs.drifting(shown.source.net, shown.source.stamp, shown.source.position, shown.source.refresh)
+
+
+def numbers(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:
+    """The numbers of each technique, and files of all that is drawn."""
+    st.header("In numbers", anchor=False)
+    frame = tables.agreement_table(shown, able) if shown.view == FALLING else tables.change_table(shown, able)
+    words = frame.map(lambda value: tables.interval(value) if isinstance(value, Agreement) else value)
+    st.table(words, border="horizontal", hide_index=True, alt="The numbers of each technique")
+    st.caption(
+        "Correlations are over all pairs of units, with 95 % intervals. Pairs that share a unit are not independent: "
+        "an interval comes from leaving out one unit at a time with all its pairs: it says how far another choice of "
+        "such units might move the number."
+    )
+    with st.container(horizontal=True):
+        download("Numbers as CSV", "dropscope-agreement.csv", lambda: tables.spread_out(frame))
+        download("Pairs as CSV", "dropscope-pairs.csv", lambda: tables.pair_table(shown, able))
+        download("Spectrum as CSV", "dropscope-spectrum.csv", lambda: tables.spectrum_table(shown, able))
+        if shown.source.epoch is not None:
+            drift = drifted(shown)
+            download("Drift as CSV", "dropscope-drift.csv",
+                     lambda: pd.DataFrame({"epoch": net.snapshots.epochs, "drift": drift}))  # fmt: skip
+
+
+def lead(words: str) -> None:
+    st.html(f'<p class="ds-lead">{html_text(words)}</p>')
+
+
+def say(reason: UnavailableError) -> None:
+    st.info(plain_text(reason), icon=":material/info:")
+
+
+def download(label: str, name: str, frame: Callable[[], pd.DataFrame]) -> None:
+    # Made when it is asked for: a thousand units have half a million pairs.
+    st.download_button(label, lambda: frame().to_csv(index=False), name, "text/csv", on_click="ignore", key=name)
+
+
+def html_text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+page()
