@@ -215,6 +215,11 @@ def plain_text(text: object) -> str:
     return shown
 
 
+def html_text(text: object) -> str:
+    """Text safe to show where HTML is read."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def knob_control(technique: str, knob: Any) -> Control:
     """The control of one option of a technique, from its ``core.dropout.Knob``; its key is ``technique.option``."""
     key, label = f"{technique}.{knob.name}", knob.name.replace("_", " ").capitalize()

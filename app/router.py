@@ -10,7 +10,9 @@ HERE = Path(__file__).parent
 
 page = st.navigation(
     [
-        st.Page(HERE / "app_pages" / "train.py", title="Train", default=True),
+        st.Page(HERE / "app_pages" / "explore.py", title="Explore", default=True),
+        st.Page(HERE / "app_pages" / "covariance.py", title="Covariance"),
+        st.Page(HERE / "app_pages" / "train.py", title="Train"),
         st.Page(HERE / "app_pages" / "compare.py", title="Compare"),
     ],
     position="top",

@@ -22,11 +22,10 @@ def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(page: str = "train", **address: str | list[str]) -> AppTest:
-    test = AppTest.from_file(ROUTER, default_timeout=60)
+    test = AppTest.from_file(ROUTER, default_timeout=60).switch_page(f"app_pages/{page}.py")
     for key, value in address.items():
         test.query_params[key] = value
-    test.run()
-    return test if page == "train" else test.switch_page(f"app_pages/{page}.py").run()
+    return test.run()
 
 
 def trained(technique: str, seed: int, accuracy: float, seconds: float = 2.0, dataset: str = "digits") -> str:

@@ -28,7 +28,7 @@ def state(page: Page) -> str:
 
 def started(page: Page, server: Server, address: str = LONG) -> str:
     """Open the Train page, press Start, wait for points; the id of the first run started."""
-    page.goto(f"{server.url}/?{address}")
+    page.goto(f"{server.url}/train?{address}")
     page.get_by_role("button", name="Start", exact=True).click()
     address_now = "new URLSearchParams(location.search).get('run')"
     run = wait_until(lambda: page.evaluate(address_now), "the address does not name the run")
@@ -171,7 +171,7 @@ def test_names_from_the_store_are_shown_as_text(page: Page, server: Server) -> N
     store.record(run, [{"kind": "epoch", "step": 1, "epoch": 1.0, "val_accuracy": 0.5, "loss": 1.0}])
     store.finish(run, "done", final={"test_accuracy": 0.5, "train_seconds": 1.0})
     try:
-        page.goto(f"{server.url}/?run={run}")
+        page.goto(f"{server.url}/train?run={run}")
         page.locator(".ds-name strong", has_text="onerror").wait_for()
         page.goto(f"{server.url}/compare")
         page.locator(".ds-legend button", has_text="onerror").first.wait_for()

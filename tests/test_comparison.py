@@ -309,7 +309,7 @@ def test_the_page_shows_one_seed_trained_three_times_as_one_seed() -> None:
             name = store.create(Config(technique=technique, seed=0, epochs=1).to_dict(), {"device": "cpu"})
             final = {"test_accuracy": accuracy + 0.01 * again, "train_seconds": 1.0, "epoch": 1.0}
             store.finish(name, "done", final=final)
-    test = AppTest.from_file(ROUTER, default_timeout=60).run().switch_page("app_pages/compare.py").run()
+    test = AppTest.from_file(ROUTER, default_timeout=60).switch_page("app_pages/compare.py").run()
     assert not test.exception
     assert list(test.table[0].value["Seeds"]) == ["1", "1"]
     assert "one seed does not allow a ranking" in "".join(part.proto.body for part in test.get("html"))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import charts, services
 from app.components.plot import plot
-from app.controls import Choice, address, notices, plain_text, warn
+from app.controls import Choice, address, html_text, notices, plain_text, warn
 from app.names import techniques
 from core import comparison
 from core.data import DATASETS
@@ -192,10 +192,6 @@ def confirm_delete(ids: list[str]) -> None:
 
 def download(frame: pd.DataFrame, label: str, name: str) -> None:
     st.download_button(label, frame.to_csv(index=False), name, "text/csv", on_click="ignore", key=name)
-
-
-def html_text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 page()

@@ -6,9 +6,10 @@ import streamlit as st
 
 from app import services
 from app.components.live_curves import live_curves
-from app.controls import Choice, Choices, Control, Number, Switch, Text, address, knob_control, notices, warn
-from app.experiment import FOLDER, Experiment, changed
+from app.controls import Choice, Choices, Control, Number, Switch, Text, address, notices, warn
+from app.experiment import FOLDER, Experiment
 from app.names import techniques
+from app.options import option_controls, technique_options
 from app.theme import style
 from core.config import Config
 from core.data import DATASETS
@@ -50,7 +51,7 @@ def settings(warnings: Any) -> None:
     main = main_controls()
     rare = rare_controls()
     with warnings:
-        warn(notices(address(), [*main, *rare, *all_knob_controls()]))
+        warn(notices(address(), [*main, *rare, *option_controls(TECHNIQUES)]))
 
     values = {control.key: draw(control) for control in main[:1]}
     folder = values["data"] == FOLDER
@@ -67,7 +68,7 @@ def settings(warnings: Any) -> None:
     button = st.container()
     with st.expander("More settings"):
         values |= {control.key: draw(control) for control in rare}
-        knobs = {name: technique_knobs(name) for name in values["technique"] if name in TECHNIQUES}
+        knobs = {name: technique_options(name) for name in values["technique"] if name in TECHNIQUES}
     experiment = Experiment(
         dataset=values["folder"] if folder else values["data"],
         techniques=values["technique"],
@@ -178,19 +179,6 @@ def own_p(dataset: str) -> str:
     """The drop probabilities that the network of a data set was designed with, as shown in the empty field."""
     network = NETWORKS.get(dataset)
     return "the network's own" + ("" if network is None else ": " + ", ".join(f"{p:g}" for p in network.default_p))
-
-
-def technique_knobs(name: str) -> dict[str, Any]:
-    cls = TECHNIQUES[name]
-    if not cls.knobs:
-        return {}
-    st.markdown(f"**{cls.title}**")
-    st.caption(cls.mechanism)
-    return changed(cls.knobs, {knob.name: draw(knob_control(name, knob)) for knob in cls.knobs})
-
-
-def all_knob_controls() -> list[Control]:
-    return [knob_control(name, knob) for name, cls in TECHNIQUES.items() for knob in cls.knobs]
 
 
 def draw(control: Control) -> Any:

@@ -6,8 +6,10 @@ _HERE = Path(__file__).parent
 
 
 def script(folder: Path) -> str:
-    """The component's ``index.js`` behind the helpers that every chart component shares."""
-    return (_HERE / "plotting.js").read_text(encoding="utf-8") + (folder / "index.js").read_text(encoding="utf-8")
+    """One module: the helpers that components share, the folder's other scripts, and its ``index.js``."""
+    shared = [_HERE / "plotting.js", _HERE / "cells.js"]
+    own = [path for path in sorted(folder.glob("*.js")) if path.name != "index.js"]
+    return "\n".join(path.read_text(encoding="utf-8") for path in (*shared, *own, folder / "index.js"))
 
 
 def stylesheet(folder: Path) -> str:

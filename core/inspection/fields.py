@@ -63,6 +63,13 @@ class Field:
         """(K,) the answer without noise."""
         return self.answers[0, 0]
 
+    def confidence(self, level: float = 0.8) -> Tensor:
+        """(P, 3) probability of the class that the network names without noise: mean over draws, and between which
+        values the share ``level`` of the draws lies."""
+        p = self.answers[:, :, self.clean.argmax()]
+        low, high = (p.quantile(q, 0) for q in ((1 - level) / 2, (1 + level) / 2))
+        return torch.stack([p.mean(0), low, high], 1)
+
 
 def plan(units: int, weights: int) -> tuple[int, tuple[float, ...]]:
     """How many draws and which values of p to look at in a layer of so many units with so many weights."""
@@ -119,10 +126,17 @@ def field(
 @contextmanager
 def alone(model: nn.Module, layer: Dropout) -> Iterator[None]:
     """Within it only ``layer`` disturbs, and every example of a batch has noise of its own."""
-    shared = [m for m in dropouts(model) if isinstance(m, DropConnect) and m.mask == "batch"]
     for other in dropouts(model):
         if other is not layer:
             other.turn_to(0.0)
+    with own_noise(model):
+        yield
+
+
+@contextmanager
+def own_noise(model: nn.Module) -> Iterator[None]:
+    """Within it every example of a batch has noise of its own, also where a layer shares one mask."""
+    shared = [m for m in dropouts(model) if isinstance(m, DropConnect) and m.mask == "batch"]
     for connect in shared:
         connect.mask = "example"
     try:

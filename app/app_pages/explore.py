@@ -1,0 +1,158 @@
+"""Explore: which neurons each technique masks on one image, and what that does to the answer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from app import looks, networks, pictures, services
+from app.components.masks import masks, pack
+from app.controls import Choice, Choices, Number, Segments, address, html_text, notices, warn
+from app.looks import Scene
+from app.names import techniques
+from app.options import option_controls, technique_options
+from core.checkpoints import Checkpoint
+from core.dropout import TECHNIQUES
+from core.inspection import Field, Position
+
+TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
+DEFAULT = ("standard", "dropact", "dropinv", "dropcorr")
+P = Number("p", "Drop probability p", 0.2, 0.0, 1.0)
+DRAW = Number("draw", "Draw", 1, 1, 32, integer=True)
+UNIT = Number("unit", "Unit", None, 1, 1_000_000, integer=True)
+ACTS = Segments(
+    "acts", "Dropout acts", {"here": "in this layer", "onward": "here and behind"}, "here",
+    "Only in the layer that is shown, or in that layer and all dropout layers behind it. Those before it are off.",
+)  # fmt: skip
+
+
+def page() -> None:
+    st.title("Which neurons fall?", anchor=False)
+    st.html('<p class="ds-lead">One trained network, one image, one random draw: every technique masks the same layer. '
+            "Each cell is a unit; move p and see which fall and what the network then answers.</p>")  # fmt: skip
+    warnings = st.container()
+    net, layer, chosen = st.columns([3, 2, 6], gap="medium")
+    with services.guard():
+        network = networks.network_control()
+        with net:
+            name = network.draw()
+        checkpoint = networks.network(name)
+        places = looks.layers(name, networks.stamp(name))
+        where = layer_control(places)
+        with layer:
+            place = places[int(where.draw())]
+        with_ = Choices("with", "Techniques", TITLES, DEFAULT)
+        with chosen:
+            names = with_.draw()
+        with warnings:
+            warn(notices(address(), [network, where, with_, P, DRAW, UNIT, ACTS, *option_controls(TITLES)]))
+        look(checkpoint, place, names)
+
+
+def layer_control(places: Sequence[Position]) -> Choice:
+    options = {str(place.index): f"{place.title} · {shape_text(place.units)}" for place in places}
+    return Choice("layer", "Layer", options, "0", "The layer whose units are shown, and where dropout acts.")
+
+
+def shape_text(units: tuple[int, ...]) -> str:
+    return f"{units[0]} units" if len(units) == 1 else " × ".join(map(str, units))
+
+
+def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
+    """The image at the left, what it meets at the right, and below it what else there is to know."""
+    left, right = st.columns([3, 10], gap="large")
+    with left:
+        picture = pictures.choose(checkpoint)
+        said = st.empty()
+    below = st.container()
+    with below:
+        onward, options = settings(names)
+    if picture is None:
+        with right:
+            st.info("The masks appear here as soon as there is an image.", icon=":material/image:")
+        return
+    if not names:
+        with right:
+            st.info("Choose a technique above to see its mask.", icon=":material/grid_view:")
+        return
+    scene = Scene(checkpoint.name, networks.stamp(checkpoint.name), place.index, picture.key, onward, picture.x)
+    with right, st.spinner("Drawing masks …", show_time=False):
+        shown = [looks.field_of(scene, name, options.get(name, {})) for name in names]
+        told = draw(scene, place, checkpoint, shown, options)
+    said.html(answer(checkpoint, shown[0], picture))
+    remember(told)
+
+
+def draw(
+    scene: Scene, place: Position, checkpoint: Checkpoint, shown: Sequence[Field], options: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The masks; returns p, draw and unit as the person has them."""
+    names = [field.technique for field in shown]
+    counted = {name: looks.kept_of(scene, name, options.get(name, {})) for name in names}
+    start = st.session_state.setdefault("explore-start", asked())
+    seen = st.session_state.get("explore-seen", start)
+    payload = pack(
+        shown, {name: kept for name, kept in counted.items() if kept is not None},
+        layer=f"{checkpoint.name} {place.title}",
+        classes=checkpoint.classes, frequency_draws=looks.draws_behind(scene), onward=scene.onward, start=start,
+        unit=max(0, seen["unit"]),
+    )  # fmt: skip
+    st.session_state["explore-seen"] = seen = checked(masks(payload), seen)
+    return seen
+
+
+def asked() -> dict[str, Any]:
+    """p, draw and unit of the address; the unit counts from 0, -1 leaves the choice to the view."""
+    given = address()
+    values = {
+        control.key: control.default if control.problem(given.get(control.key, [""])) else float(given[control.key][0])
+        for control in (P, DRAW, UNIT)
+    }
+    return {"p": values["p"], "draw": int(values["draw"]) - 1, "unit": int(values["unit"] or 0) - 1}
+
+
+def checked(wish: dict[str, Any] | None, before: dict[str, Any]) -> dict[str, Any]:
+    """What the view says it shows, if that can be."""
+    if wish is None:
+        return before
+    p, draw, unit = (wish.get(name) for name in ("p", "draw", "unit"))
+    numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in (p, draw, unit))
+    if not numbers or not 0 <= p <= 1 or not 0 <= draw < 32 or not 0 <= unit < 1_000_000:
+        return before
+    return {"p": float(p), "draw": int(draw), "unit": int(unit)}
+
+
+def remember(seen: dict[str, Any]) -> None:
+    """Keep in the address what the person has changed."""
+    if seen != st.session_state["explore-start"] or "p" in st.query_params:
+        st.query_params.update(p=f"{seen['p']:g}", draw=str(seen["draw"] + 1))
+        if seen["unit"] >= 0:
+            st.query_params["unit"] = str(seen["unit"] + 1)
+
+
+def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> str:
+    """What the network says without dropout."""
+    best = int(field.clean.argmax())
+    share = 100 * float(field.clean[best])
+    name = checkpoint.classes[best]
+    right = "" if picture.label is None else ", which is right" if picture.label == name else ", which is wrong"
+    return (
+        f'<p class="ds-says">Without dropout the network says <strong>{html_text(name)}</strong>, '
+        f"{share:.0f} %{right}.</p>"
+    )
+
+
+def settings(names: Sequence[str]) -> tuple[bool, dict[str, dict[str, Any]]]:
+    """Where dropout acts, and the options of the techniques; rarely changed, so behind a fold."""
+    with st.expander("Options of the techniques"):
+        onward = ACTS.draw() == "onward"
+        columns = st.columns(max(1, min(4, len(names))))
+        options = {}
+        for number, name in enumerate(names):
+            with columns[number % len(columns)]:
+                options[name] = technique_options(name)
+    return onward, options
+
+
+page()

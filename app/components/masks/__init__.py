@@ -1,0 +1,149 @@
+"""The masks of several techniques side by side, under a slider of p and a choice of draws that the browser answers."""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from app.components import script, stylesheet
+from app.routes import PLOTLY_URL
+from app.theme import style
+from core.dropout import TECHNIQUES
+from core.inspection import Field
+from core.inspection.frequency import band
+
+_HERE = Path(__file__).parent
+# A weight matrix larger than this is sent as the density of what fell in it, and one unit's row in full.
+MOST_WEIGHTS = 2**18
+DENSITY = 64
+_TYPES = {np.dtype(np.uint8): "u1", np.dtype(np.float16): "f2", np.dtype(np.float32): "f4"}
+
+_render = st.components.v2.component(
+    "dropscope_masks",
+    html='<div class="ds-masks"></div>',
+    js=script(_HERE),
+    css=stylesheet(_HERE),
+    isolate_styles=False,
+)
+
+
+def masks(payload: bytes, *, key: str = "masks") -> dict[str, Any] | None:
+    """Mount the view of a :func:`pack`; ``{"p", "draw", "unit"}`` once a person has changed one of them.
+
+    What comes back is a wish from a browser: the caller checks it.
+    """
+    view = _render(key=key, data=payload, default={"view": None}, on_view_change=lambda: None).view
+    return view if isinstance(view, dict) else None
+
+
+def pack(
+    fields: Sequence[Field],
+    kept: Mapping[str, Tensor],
+    *,
+    layer: str,
+    classes: Sequence[str],
+    frequency_draws: int,
+    onward: bool = False,
+    start: Mapping[str, float],
+    unit: int = 0,
+) -> bytes:
+    """All that the browser needs of these techniques, which share image, weights, layer, draws and grid.
+
+    Args:
+        kept: technique → (P, N) how often each unit stays, of ``core.inspection.keep_frequency``; may lack some.
+        layer: what the layer is called; what a person had chosen in it is kept as long as the name stays.
+        frequency_draws: the number of draws behind ``kept``.
+        start: p, draw and unit (from 0) to begin with.
+        unit: whose weights are sent in full where the matrix is too large.
+    """
+    body = bytearray()
+    techniques = [_technique(field, kept.get(field.technique), body, unit) for field in fields]
+    first = fields[0]
+    header = {
+        "grid": first.grid,
+        "draws": first.answers.shape[0],
+        "layer": layer,
+        "classes": list(classes),
+        "clean": first.clean.tolist(),
+        "band": band(first.grid, frequency_draws),
+        "frequency_draws": frequency_draws,
+        "onward": onward,
+        "start": dict(start),
+        "plotly": PLOTLY_URL,
+        "techniques": techniques,
+    }
+    text = json.dumps(header).encode()
+    # Offsets count from the end of the header, which is padded so that every array is aligned.
+    text += b" " * (-(4 + len(text)) % 8)
+    return struct.pack("<I", len(text)) + text + bytes(body)
+
+
+def _technique(field: Field, kept: Tensor | None, body: bytearray, unit: int) -> dict[str, Any]:
+    cls = TECHNIQUES[field.technique]
+    arrays: dict[str, Tensor | None] = {
+        "activation": field.activation,
+        "answers": field.answers,
+        "confidence": field.confidence(),
+        "factor": field.factor,
+        "falls": field.falls,
+        "output": field.output,
+        "score": field.score,
+        "threshold": field.threshold,
+        "kept": None if kept is None else kept.half(),
+    }
+    of_units = field.threshold is not None and field.threshold.shape[1] == len(field.activation)
+    about: dict[str, Any] = {
+        "name": field.technique,
+        "title": cls.title or field.technique,
+        "style": style(field.technique).to_dict(),
+        "drops": cls.drops,
+        "falls_when": cls.falls_when,
+        "worked": cls.worked,
+        "units": field.units,
+        "threshold_of": "units" if of_units else "draws",
+        "keeps": of_units and cls.drops == "units",
+    }
+    if field.weight is not None:
+        arrays |= _weights(field, unit)
+        about |= {"weight_top": 3 * float(field.weight.std()), "weights": field.weight.numel(), "row_unit": unit}
+    placed = {name: _append(body, tensor) for name, tensor in arrays.items() if tensor is not None}
+    return about | {"arrays": placed}
+
+
+def _weights(field: Field, unit: int) -> dict[str, Tensor | None]:
+    """The matrix and where it falls; of a large one blocks for all draws and steps, and one unit's row."""
+    if field.weight is None or field.falls is None or field.weight.numel() <= MOST_WEIGHTS:
+        return {"weight": field.weight}
+    out, inputs = field.weight.shape
+    falls = field.falls.view(-1, out, inputs)
+    unit = min(unit, out - 1)
+    return {
+        "falls": None,
+        "density": torch.stack([_blocks(falls <= step) for step in range(len(field.grid))], 1),
+        "row_falls": falls[:, unit],
+        "row_weight": field.weight[unit],
+    }
+
+
+def _blocks(fallen: Tensor) -> Tensor:
+    """(D, h, w) share that fell in each block of (D, out, in), in steps of 1/255."""
+    size = (min(DENSITY, fallen.shape[1]), min(DENSITY, fallen.shape[2]))
+    return (F.adaptive_avg_pool2d(fallen.float(), size) * 255).round().to(torch.uint8)
+
+
+def _append(body: bytearray, tensor: Tensor) -> dict[str, Any]:
+    array = tensor.contiguous().numpy()
+    body.extend(b"\0" * (-len(body) % 8))
+    place = {"type": _TYPES[array.dtype], "shape": list(array.shape), "offset": len(body)}
+    body.extend(array.tobytes())
+    return place
+
+
+__all__ = ["masks", "pack"]
