@@ -10,5 +10,17 @@
 from core.inspection.fields import Field, field, plan
 from core.inspection.frequency import keep_frequency
 from core.inspection.models import Position, activations, positions, untouched
+from core.inspection.monte_carlo import MonteCarlo, monte_carlo
 
-__all__ = ["Field", "Position", "activations", "field", "keep_frequency", "plan", "positions", "untouched"]
+__all__ = [
+    "Field",
+    "MonteCarlo",
+    "Position",
+    "activations",
+    "field",
+    "keep_frequency",
+    "monte_carlo",
+    "plan",
+    "positions",
+    "untouched",
+]

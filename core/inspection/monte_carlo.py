@@ -1,0 +1,232 @@
+"""Monte Carlo dropout: one image through a network many times, with dropout acting, and how far the answers differ.
+
+Gal & Ghahramani 2016, Dropout as a Bayesian approximation, arXiv:1506.02142. Doubt is split as in Houlsby et al. 2011,
+arXiv:1112.5745: H[E p] = E H[p] + I, the doubt of all passes together is that within passes plus that between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from core.dropout import DropConnect, DropCorr, Dropout, Effect, dropouts
+from core.inspection.fields import own_noise, repeated
+from core.inspection.models import layer_at, untouched
+
+POSTERIOR = ("standard", "dropconnect", "gaussian", "variational")
+"""Techniques whose passes approximate a posterior, in a network that was trained with them: see :func:`monte_carlo`."""
+
+# Of one part of the passes: numbers at a dropout layer, which bound memory and fit a cache, and passes.
+MOST_NUMBERS, MOST_ROWS = 1_000_000, 1024
+
+
+@dataclass(frozen=True, eq=False)
+class MonteCarlo:
+    """T passes of one image; K classes, N units of the layer that was looked at. Entropies are in bits, on the CPU.
+
+    Attributes:
+        technique: name of that layer's.
+        units: shape of its units, (N,) or (C, H, W).
+        probabilities: (T, K) float64.
+        activation: (T, N) the units as this layer's noise met them: those of a layer behind others differ by pass.
+        fallen: (T, N) bool, True where a unit fell; None where no unit can.
+        factor: (T, N) what units that stayed are multiplied by. Where weights fall, or have noise, it is how each unit
+            came out of that; 1 for units at rest, which may come to life then.
+    """
+
+    technique: str
+    units: tuple[int, ...]
+    probabilities: Tensor
+    activation: Tensor
+    fallen: Tensor | None
+    factor: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """(K,) the probabilities averaged over the passes."""
+        return self.probabilities.mean(0)
+
+    @property
+    def says(self) -> Tensor:
+        """(T,) the class that each pass finds likeliest."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def votes(self) -> Tensor:
+        """(K,) in how many passes each class is the likeliest."""
+        return self.says.bincount(minlength=self.probabilities.shape[1])
+
+    @property
+    def predictive_entropy(self) -> float:
+        """H[E p], the entropy of the mean answer, in bits: 0 to log2 K."""
+        return float(entropy(self.mean))
+
+    @property
+    def expected_entropy(self) -> float:
+        """E H[p], the mean entropy of a pass, in bits: doubt that would be there if all passes agreed."""
+        return float(entropy(self.probabilities).mean())
+
+    @property
+    def mutual_information(self) -> float:
+        """H[E p] - E H[p], in bits: doubt that comes from the noise, 0 if all passes agree."""
+        return max(0.0, self.predictive_entropy - self.expected_entropy)
+
+    @property
+    def distance(self) -> Tensor:
+        """(T,) total variation between each pass and the mean, ½ Σ|p - E p|: 0 to 1."""
+        return (self.probabilities - self.mean).abs().sum(1) / 2
+
+    def quantiles(self, *levels: float) -> Tensor:
+        """(len(levels), K): below which probability a class stays in that share of the passes."""
+        return self.probabilities.quantile(torch.tensor(levels, dtype=self.probabilities.dtype), dim=0)
+
+    def outliers(self, n: int) -> list[int]:
+        """The n passes whose answers lie furthest from the mean, the furthest first; all of them if T < n."""
+        order: list[int] = self.distance.argsort(descending=True, stable=True)[:n].tolist()
+        return order
+
+    @property
+    def typical(self) -> int:
+        """The pass whose answer lies nearest to the mean."""
+        return int(self.distance.argmin())
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Σ -p·log2 p over the last axis, in bits; 0·log 0 = 0."""
+    bits: Tensor = -torch.special.xlogy(p, p).sum(-1) / math.log(2)
+    return bits
+
+
+def monte_carlo(
+    model: nn.Module, x: Tensor, *, passes: int = 200, p: float | None = None, seed: int = 0, position: int = 0
+) -> MonteCarlo:
+    """The answers of ``passes`` forwards of one image, each with random numbers of its own at every dropout layer.
+
+    Only the dropout layers act as in training; BatchNorm and all else stay in eval, and the model is left as it was.
+    DropConnect draws one weight mask a pass. DropCorr uses its reference; without one, or a kept covariance, an image
+    alone has none, and units fall uniformly.
+
+    What the spread means: under Standard dropout and DropConnect, in a network trained with the same technique and p,
+    passes sample an approximate posterior over weights (Gal & Ghahramani 2016, section 3; DropConnect: Mobiny et al.,
+    arXiv:1906.04569), under Gaussian and Variational so in Kingma et al. 2015, though with an improper prior (Hron et
+    al. 2018, arXiv:1807.01969). Under Standout, DropAct, DropInv and DropCorr masks depend on the activations, so that
+    there is no distribution over weights behind them; that, and any technique that the network was not trained with,
+    is just noise, and the spread says how much the answer depends on it.
+
+    Args:
+        x: (1, …), one input of the model.
+        p: for every dropout layer, set by ``turn_to``; None keeps each layer's own.
+        position: of the dropout layer whose doings are kept, T·N numbers.
+
+    Raises:
+        ValueError: for fewer than one pass, more than one input, or p out of range.
+        IndexError: where there is no such dropout layer.
+    """
+    if passes < 1 or len(x) != 1:
+        raise ValueError(f"Monte Carlo makes 1, 2, … passes of one input, not {passes} of {len(x)}.")
+    watched = layer_at(model, position)
+    with untouched(model), own_noise(model):
+        model.eval()
+        rows = rows_at_once(model, x)
+        for layer in dropouts(model):
+            if p is not None:
+                layer.turn_to(p)
+            layer.training = layer is not watched  # of the layer alone, not of what it wraps
+        torch.manual_seed(seed)
+        whole, rest = divmod(passes, rows)
+        parts = [_some_passes(model, watched, x, size) for size in [*[rows] * whole, *[rest] * (rest > 0)]]
+        answers, doings = zip(*parts, strict=True)
+        return MonteCarlo(
+            technique=watched.name,
+            units=doings[0].units,
+            probabilities=torch.cat(answers),
+            activation=_joined([doing.activation for doing in doings], passes),
+            fallen=_joined([doing.fallen for doing in doings], passes) if watched.drops == "units" else None,
+            factor=_joined([doing.factor for doing in doings], passes),
+        )
+
+
+def rows_at_once(model: nn.Module, x: Tensor) -> int:
+    """How many passes make one part, by the most numbers that a dropout layer needs for a pass."""
+    needed: list[int] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        weights = layer.layer.weight.numel() if isinstance(layer, DropConnect) else 0
+        needed.append(max(inputs[0].numel(), weights))
+
+    with _removed_after([layer.register_forward_pre_hook(note) for layer in dropouts(model)]):
+        model(x)
+    return max(1, min(MOST_ROWS, MOST_NUMBERS // max(needed)))
+
+
+class _Doing(NamedTuple):
+    """What noise did to a layer in M passes: shape of the units, and (M, *units) as :class:`MonteCarlo` has them."""
+
+    units: tuple[int, ...]
+    activation: Tensor
+    fallen: Tensor
+    factor: Tensor
+
+
+def _some_passes(model: nn.Module, watched: Dropout, x: Tensor, size: int) -> tuple[Tensor, _Doing]:
+    """Probabilities (M, K) of ``size`` passes; what lies before the first dropout layer runs once for all of them."""
+    seen: list[_Doing] = []
+
+    def multiply(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        rows = repeated(inputs[0], size) if len(inputs[0]) == 1 else inputs[0]
+        if isinstance(layer, DropCorr) and layer.reference is None:
+            root = layer.kept_root()
+            # Other passes are no batch to take a covariance from.
+            layer.reference = rows.new_zeros(1, rows[0].numel()) if root is None else root
+        return (rows,)
+
+    def act(_layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
+        y, doing = _disturb(watched, inputs[0])
+        seen.append(doing)
+        return y
+
+    hooks = [layer.register_forward_pre_hook(multiply) for layer in dropouts(model)]
+    with _removed_after([*hooks, watched.register_forward_hook(act)]):
+        logits: Tensor = model(x)
+    return logits.float().softmax(1).cpu().double(), seen[0]
+
+
+def _disturb(layer: Dropout, x: Tensor) -> tuple[Tensor, _Doing]:
+    """The layer's training forward on x (M, …), by its own two halves, and what it did to each unit."""
+    clean = repeated(layer.undisturbed(x[:1]), len(x)) if x.stride(0) == 0 else layer.undisturbed(x)
+    if layer.p == 0.0:
+        y, effect = clean, Effect(None, clean.new_ones(()))
+    else:
+        noise = layer.draw(x)
+        y = layer.perturb(x, noise)
+        effect = layer.effect(x, noise) if layer.drops != "weights" else Effect(None, _ratio(y, clean))
+    fallen = torch.zeros((), dtype=torch.bool, device=x.device) if effect.fallen is None else effect.fallen
+    parts = (clean.float(), fallen, effect.factor.float())
+    return y, _Doing(tuple(clean.shape[1:]), *(part.expand(clean.shape).flatten(1).cpu() for part in parts))
+
+
+def _ratio(y: Tensor, clean: Tensor) -> Tensor:
+    return torch.where(clean != 0, y / clean, 1.0)
+
+
+def _joined(parts: Sequence[Tensor], passes: int) -> Tensor:
+    """Parts (M, N) as one (T, N), without a copy where one row stands for all passes."""
+    if all(part.stride(0) == 0 for part in parts):
+        return parts[0][:1].expand(passes, -1)
+    return torch.cat(list(parts))
+
+
+@contextmanager
+def _removed_after(hooks: Sequence[RemovableHandle]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
