@@ -7,13 +7,14 @@ from typing import Any
 import streamlit as st
 
 from app import looks, networks, pictures, services
+from app.components.diagram import diagram
 from app.components.masks import masks, pack
-from app.controls import Choice, Choices, Number, Segments, address, html_text, notices, warn
+from app.controls import Choice, Choices, Number, Segments, address, html_text, notices, plain_text, warn
 from app.looks import Scene
 from app.names import techniques
 from app.options import option_controls, technique_options
 from core.checkpoints import Checkpoint
-from core.dropout import TECHNIQUES
+from core.dropout import TECHNIQUES, Dropout
 from core.inspection import Field, Position
 
 TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
@@ -80,6 +81,7 @@ def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
     with right, st.spinner("Drawing masks …", show_time=False):
         shown = [looks.field_of(scene, name, options.get(name, {})) for name in names]
         told = draw(scene, place, checkpoint, shown, options)
+    explanations(names)
     said.html(answer(checkpoint, shown[0], picture))
     remember(told)
 
@@ -141,6 +143,34 @@ def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> s
         f'<p class="ds-says">Without dropout the network says <strong>{html_text(name)}</strong>, '
         f"{share:.0f} %{right}.</p>"
     )
+
+
+def explanations(names: Sequence[str]) -> None:
+    """How each technique works: a diagram of the numbers above, its formula, its cost and its paper."""
+    st.header("How each one decides", anchor=False)
+    columns = st.columns(min(2, len(names)), gap="large")
+    for number, name in enumerate(names):
+        cls = TECHNIQUES[name]
+        with columns[number % len(columns)].container(key=f"how-{name}"):
+            drawn, told = st.columns([4, 5], gap="medium")
+            with drawn:
+                diagram(name, key=f"diagram-{name}")
+            with told:
+                st.markdown(f"**{TITLES[name]}**  \n{plain_text(cls.mechanism)}")
+                if cls.formula:
+                    st.latex(on_lines(cls.formula))
+                st.caption(" ".join(filter(None, [plain_text(cls.cost), paper(cls)])))
+
+
+def on_lines(formula: str) -> str:
+    """A formula with its parts below each other, which fits a narrow column."""
+    lines = formula.replace(r"\quad", r"\\")
+    return rf"\begin{{array}}{{l}}{lines}\end{{array}}"
+
+
+def paper(cls: type[Dropout]) -> str:
+    """Where the technique comes from, as a link where there is one."""
+    return f"[{plain_text(cls.paper)}]({cls.url})" if cls.url else plain_text(cls.paper)
 
 
 def settings(names: Sequence[str]) -> tuple[bool, dict[str, dict[str, Any]]]:

@@ -5,11 +5,11 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 
 
-def script(folder: Path) -> str:
-    """One module: the helpers that components share, the folder's other scripts, and its ``index.js``."""
-    shared = [_HERE / "plotting.js", _HERE / "cells.js"]
+def script(folder: Path, *shared: str) -> str:
+    """One module: ``plotting.js``, other ``shared`` files of this folder, the component's own, ``index.js`` last."""
+    common = [_HERE / f"{name}.js" for name in ("plotting", *shared)]
     own = [path for path in sorted(folder.glob("*.js")) if path.name != "index.js"]
-    return "\n".join(path.read_text(encoding="utf-8") for path in (*shared, *own, folder / "index.js"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in (*common, *own, folder / "index.js"))
 
 
 def stylesheet(folder: Path) -> str:

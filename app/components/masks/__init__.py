@@ -1,18 +1,16 @@
 """The masks of several techniques side by side, under a slider of p and a choice of draws that the browser answers."""
 
-import json
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import streamlit as st
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from app.components import script, stylesheet
+from app.components.packing import Body
 from app.routes import PLOTLY_URL
 from app.theme import style
 from core.dropout import TECHNIQUES
@@ -23,12 +21,11 @@ _HERE = Path(__file__).parent
 # A weight matrix larger than this is sent as the density of what fell in it, and one unit's row in full.
 MOST_WEIGHTS = 2**18
 DENSITY = 64
-_TYPES = {np.dtype(np.uint8): "u1", np.dtype(np.float16): "f2", np.dtype(np.float32): "f4"}
 
 _render = st.components.v2.component(
     "dropscope_masks",
     html='<div class="ds-masks"></div>',
-    js=script(_HERE),
+    js=script(_HERE, "cells", "payload", "paint"),
     css=stylesheet(_HERE),
     isolate_styles=False,
 )
@@ -63,7 +60,7 @@ def pack(
         start: p, draw and unit (from 0) to begin with.
         unit: whose weights are sent in full where the matrix is too large.
     """
-    body = bytearray()
+    body = Body()
     techniques = [_technique(field, kept.get(field.technique), body, unit) for field in fields]
     first = fields[0]
     header = {
@@ -79,13 +76,10 @@ def pack(
         "plotly": PLOTLY_URL,
         "techniques": techniques,
     }
-    text = json.dumps(header).encode()
-    # Offsets count from the end of the header, which is padded so that every array is aligned.
-    text += b" " * (-(4 + len(text)) % 8)
-    return struct.pack("<I", len(text)) + text + bytes(body)
+    return body.behind(header)
 
 
-def _technique(field: Field, kept: Tensor | None, body: bytearray, unit: int) -> dict[str, Any]:
+def _technique(field: Field, kept: Tensor | None, body: Body, unit: int) -> dict[str, Any]:
     cls = TECHNIQUES[field.technique]
     arrays: dict[str, Tensor | None] = {
         "activation": field.activation,
@@ -113,8 +107,7 @@ def _technique(field: Field, kept: Tensor | None, body: bytearray, unit: int) ->
     if field.weight is not None:
         arrays |= _weights(field, unit)
         about |= {"weight_top": 3 * float(field.weight.std()), "weights": field.weight.numel(), "row_unit": unit}
-    placed = {name: _append(body, tensor) for name, tensor in arrays.items() if tensor is not None}
-    return about | {"arrays": placed}
+    return about | {"arrays": body.add(arrays)}
 
 
 def _weights(field: Field, unit: int) -> dict[str, Tensor | None]:
@@ -136,14 +129,6 @@ def _blocks(fallen: Tensor) -> Tensor:
     """(D, h, w) share that fell in each block of (D, out, in), in steps of 1/255."""
     size = (min(DENSITY, fallen.shape[1]), min(DENSITY, fallen.shape[2]))
     return (F.adaptive_avg_pool2d(fallen.float(), size) * 255).round().to(torch.uint8)
-
-
-def _append(body: bytearray, tensor: Tensor) -> dict[str, Any]:
-    array = tensor.contiguous().numpy()
-    body.extend(b"\0" * (-len(body) % 8))
-    place = {"type": _TYPES[array.dtype], "shape": list(array.shape), "offset": len(body)}
-    body.extend(array.tobytes())
-    return place
 
 
 __all__ = ["masks", "pack"]

@@ -77,9 +77,9 @@ function verdict(look, unit) {
   if (look.step === 0) return "p is 0: nothing happens.";
   if (part.drops === "units") {
     if (look.fell(unit)) return look.activation[unit] === 0 ? "Falls, though it was at rest." : "Falls.";
+    if (look.activation[unit] === 0) return "Stays, at rest.";
     const factor = look.factor(unit);
-    const scale = factor === 1 ? "unscaled" : `scaled by ${short(factor)}`;
-    return look.activation[unit] === 0 ? "Stays, at rest." : `Stays, ${scale}.`;
+    return factor === 1 ? "Stays as it is." : `Stays, scaled by ${short(factor)}.`;
   }
   if (part.drops === "weights") return "Stays; some of its weights fall.";
   return look.activation[unit] === 0 ? "At rest: a factor does not move it." : `Is multiplied by ${short(look.factor(unit))}.`;
@@ -101,7 +101,7 @@ function worked(look, unit, p) {
     weights: incoming ? incoming.falls.length : "",
     kept: incoming ? incoming.falls.reduce((kept, at) => kept + (at > look.step), 0) : "",
   };
-  return part.worked.replace(/\{(\w+)\}/g, (_, name) => numbers[name]);
+  return part.worked.replace(/\{(\w+)\}/g, (_, name) => numbers[name]).replaceAll(";  ", "\n");
 }
 
 const AGAINST = { "<": "≥", "≤": ">", "≥": "<", ">": "≤" };

@@ -350,10 +350,10 @@ function countFallen(look) {
 function counted(look) {
   const { part } = look;
   if (part.density) return `${percent(meanOf(look))} of ${part.weights.toLocaleString("en")} weights fall`;
-  if (!look.falls) return `no unit falls; factors from ${short(least(look))} to ${short(greatest(look))}`;
+  if (!look.falls) return `factors from ${short(least(look))} to ${short(greatest(look))}`;
   const { fallen, active } = countFallen(look);
   if (part.drops === "weights") return `${fallen.toLocaleString("en")} of ${look.falls.length.toLocaleString("en")} weights fall`;
-  return `${fallen} of ${part.count} fall · ${active} were active`;
+  return `${fallen} of ${part.count} fall, ${active} active`;
 }
 
 function meanOf(look) {
