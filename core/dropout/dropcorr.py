@@ -45,7 +45,7 @@ class DropCorr(Ranked):
     title = "DropCorr"
     paper = "Gavier, Activation Dropout, Inverse Dropout and Correlated Dropout, section 3.3"
     mechanism = "Units that are active together fall together: the k largest of a sample with their covariance."
-    formula = r"y = x \circ m, \quad s \sim \mathcal{N}(0, S), \; S = \sum_b (x_b - \bar x)(x_b - \bar x)^\top"
+    formula = r"y = x \circ m, \quad s \sim \mathcal{N}(0, S), \quad S = \sum_b (x_b - \bar x)(x_b - \bar x)^\top"
     cost = "One product (B×B)·(B×N) and a selection of the k largest: grows with N, no N×N matrix."
     worked = "s = {score} {sign} {cut};  y = {x} · {factor} = {y}"
     falls_when = "≥"
