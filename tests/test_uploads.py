@@ -256,7 +256,7 @@ def test_steps_that_change_nothing_are_left_out() -> None:
     x = np.zeros((28, 28), np.uint8)
     x[4:24, 9:19] = 255
     prepared = prepare(of(x), GREY)
-    assert titles(prepared) == ["As uploaded", "Size of the input"]
+    assert titles(prepared) == ["As it came", "Size of the input"]
     np.testing.assert_array_equal(prepared.x[0, 0], x)
 
 
@@ -302,6 +302,18 @@ def test_a_shaded_photograph_of_paper_has_a_black_ground() -> None:
     assert x[:3].max() == 0
     assert x[:, :6].max() == 0
     assert x[14, 14] > 150
+
+
+def test_a_thin_pen_writes_as_thick_as_the_training_images() -> None:
+    paper = np.full((280, 280), 255, np.uint8)
+    paper[40:240, 138:142] = 0
+    prepared = prepare(of(paper), GREY, centre=True)
+    assert "Strokes thickened" in titles(prepared)
+    widths = (prepared.x[0, 0, 8:20].double() / 255).sum(1)
+    # MNIST's strokes are 0.12 of the ink's length of 20 pixels.
+    assert ((widths - 2.4).abs() < 0.5).all()
+    paper[40:240, 120:160] = 0
+    assert "Strokes thickened" not in titles(prepare(of(paper), GREY, centre=True))
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.data import ink
 from core.data.image_files import Wording, bombs_as_errors, eight_bit, on_white, opened, orientation
 from core.data.sets import Shape, load
 from core.errors import DataError
@@ -29,7 +30,6 @@ _WORKING_SIDE = 1024
 _SHOWN_SIDE = 192
 # Progressive JPEGs have about ten scans; every one costs a pass over the whole image.
 _MAX_SCANS = 40
-_INK_SHARE = 20 / 28
 _STARTS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -162,9 +162,7 @@ def prepare(
 
     Args:
         square: cut the longer sides off, or lay the image on a square of its border's colour.
-        centre: for networks of digits: even out the paper, and place the ink as MNIST's makers did (LeCun, Cortes and
-            Burges): its longer side 20/28 of the frame, its centre of mass in the middle. Frames below 16 pixels are
-            filled, as those of the embedded digits are.
+        centre: for networks of digits: even out the paper, and make the ink like theirs (see ``core.data.ink``).
         dark_ground: turn grey images with a light border into their negative, since the network knows light on dark.
     """
     channels, height, width = shape
@@ -172,16 +170,17 @@ def prepare(
         ("Turned upright", lambda image: _upright(image, upload.orientation)),
         ("Laid on white", _without_transparency),
         ("Colours", lambda image: _in_channels(image, channels)),
-        ("Shape of the frame", lambda image: _framed(image, width / height, square)),
+        ("Shape of the frame", lambda image: _framed(image, 1 if centre else width / height, square)),
     ]
     if channels == 1 and dark_ground:
         stages.append(("Light on dark", _light_on_dark))
     if centre:
-        stages.append(("Ground evened out", lambda image: _even_ground(image, 8 * max(height, width))))
+        stages.append(("Ground evened out", _on_even_ground))
+        stages.append(("Strokes thickened", lambda image: _thickened(image, height, width)))
         stages.append(("Ink placed", lambda image: _placed(image, height, width)))
     stages.append(("Size of the input", lambda image: _resized(image, height, width)))
     image = upload.image
-    steps = [Step("As uploaded", upload.note, _shown(image))]
+    steps = [Step("As it came", upload.note, _shown(image))]
     for title, stage in stages:
         image, note = stage(image)
         if note:
@@ -233,49 +232,25 @@ def _light_on_dark(image: Image.Image) -> tuple[Image.Image, str]:
     return ImageOps.invert(image), "The ground is light, so black and white are exchanged."
 
 
-def _even_ground(image: Image.Image, side: int) -> tuple[Image.Image, str]:
-    """Take the light's gradient, a plane through the border, off the ground; then ink is 0 to 255."""
-    small = image.resize((side, side), Image.Resampling.BOX if image.width > side else Image.Resampling.BILINEAR)
-    values = np.asarray(small, dtype=np.float64)
-    rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    terms = np.stack([np.ones_like(rows), rows, columns])  # (3, side, side)
-    edge = _ring(np.ones((side, side), dtype=bool))
-    for _ in range(4):
-        plane, *_ = np.linalg.lstsq(terms[:, edge].T, values[edge], rcond=None)
-        ink = values - np.tensordot(plane, terms, 1)
-        noise = max(4.0, 3 * 1.4826 * float(np.median(np.abs(ink[edge] - np.median(ink[edge])))))
-        # Ink that reaches the border is no ground.
-        edge &= ink <= np.median(ink[edge]) + noise
-    peak = np.percentile(ink, 99.5)
-    if peak <= max(noise, 8):
-        return image, ""
-    even = ((ink - noise) / (peak - noise) * 255).clip(0, 255).round().astype(np.uint8)
-    note = "The ground is black now and the strongest ink white." if np.abs(even - values).max() > 8 else ""
-    return Image.fromarray(even), note
+def _on_even_ground(image: Image.Image) -> tuple[Image.Image, str]:
+    even = ink.on_even_ground(image)
+    before = np.asarray(image.resize(even.size), dtype=np.int16)
+    changed = np.abs(np.asarray(even) - before).mean() > 1
+    return even, "The ground is black now and the strongest ink white." if changed else ""
+
+
+def _thickened(image: Image.Image, height: int, width: int) -> tuple[Image.Image, str]:
+    thick = ink.thickened(image, height, width)
+    return thick, "" if thick is image else "Thin strokes are as thick as in the training images now."
 
 
 def _placed(image: Image.Image, height: int, width: int) -> tuple[Image.Image, str]:
-    """The ink as large as, and where, the network's training images have it; (height, width) when there is ink."""
-    values = np.asarray(image)
-    ink = values > max(32, values.max() / 4)
-    if not ink.any() or ink.all():
-        return image, ""
-    top, bottom = _extent(ink.any(axis=1))
-    left, right = _extent(ink.any(axis=0))
-    tall, wide = bottom - top, right - left
-    if min(height, width) < 16:
-        # The embedded digits are as high as their frame, and three quarters as wide at most.
-        size = (max(1, round(min(width * 0.75, wide * height / tall))), height)
-        fitted = ImageOps.autocontrast(image.resize(size, Image.Resampling.BOX, box=(left, top, right, bottom)))
-        middle, note = (size[0] / 2, size[1] / 2), "fills the frame"
-    else:
-        room = round(min(height, width) * _INK_SHARE)
-        size = (max(1, round(wide * room / max(tall, wide))), max(1, round(tall * room / max(tall, wide))))
-        fitted = image.resize(size, Image.Resampling.BOX, box=(left, top, right, bottom))
-        middle, note = _centre_of_mass(fitted), f"is {room} pixels long, its centre of mass in the middle"
-    frame = Image.new("L", (width, height))
-    frame.paste(fitted, (round(width / 2 - middle[0]), round(height / 2 - middle[1])))
-    return frame, f"The ink {note}, as in the training images."
+    fitted = ink.placed(image, height, width)
+    room = ink.ink_side(height, width)
+    manner = (
+        "fills the frame" if room == min(height, width) else f"is {room} pixels long, its centre of mass in the middle"
+    )
+    return fitted, "" if fitted is image else f"The ink {manner}, as in the training images."
 
 
 def _resized(image: Image.Image, height: int, width: int) -> tuple[Image.Image, str]:
@@ -286,31 +261,11 @@ def _resized(image: Image.Image, height: int, width: int) -> tuple[Image.Image, 
     return image.resize((width, height), Image.Resampling.BICUBIC if larger else Image.Resampling.BOX), note
 
 
-def _extent(some: np.ndarray) -> tuple[int, int]:
-    """First index and one past the last index where ``some`` (N,) holds."""
-    where = np.flatnonzero(some)
-    return int(where[0]), int(where[-1]) + 1
-
-
-def _centre_of_mass(image: Image.Image) -> tuple[float, float]:
-    """(x, y) in pixels from the left upper corner."""
-    mass = np.asarray(image, dtype=np.float64)
-    rows, columns = np.indices(mass.shape)
-    return float(((columns + 0.5) * mass).sum() / mass.sum()), float(((rows + 0.5) * mass).sum() / mass.sum())
-
-
 def _border_colour(image: Image.Image) -> list[int]:
     """Median of the outermost sixteenth, per channel."""
     pixels = _array(image)
-    edge = _ring(np.ones(pixels.shape[:2], dtype=bool))
+    edge = ink.border(*pixels.shape[:2])
     return [int(value) for value in np.median(pixels[edge], axis=0)]
-
-
-def _ring(everywhere: np.ndarray) -> np.ndarray:
-    """Of a mask (h, w) only the outermost sixteenth on each side, at least one pixel."""
-    rows, columns = (max(1, side // 16) for side in everywhere.shape)
-    everywhere[rows:-rows, columns:-columns] = False
-    return everywhere
 
 
 def _array(image: Image.Image) -> np.ndarray:
@@ -334,20 +289,9 @@ def embedded_digits(shape: Shape) -> Tensor:
     channels, height, width = shape
     x = load("digits").test.x  # (N, 1, 8, 8)
     if (height, width) != x.shape[2:]:
-        side = min(height, width)
-        room = side if side < 16 else round(side * _INK_SHARE)
+        room = ink.ink_side(height, width)
         enlarged = F.interpolate(x.float(), (room, room), mode="bicubic", align_corners=False)
-        pixels = ((enlarged.clamp(64, 255) - 64) * (255 / 191)).round().to(torch.uint8)
-        x = torch.stack([torch.from_numpy(_in_the_middle(digit[0].numpy(), height, width)) for digit in pixels])[
-            :, None
-        ]
+        thinned = ((enlarged.clamp(64, 255) - 64) * (255 / 191)).round().to(torch.uint8)
+        digits = [ink.in_the_middle(Image.fromarray(digit.numpy()), height, width) for digit in thinned[:, 0]]
+        x = torch.from_numpy(np.stack([_array(digit) for digit in digits])).permute(0, 3, 1, 2)
     return x.expand(-1, channels, -1, -1).contiguous()
-
-
-def _in_the_middle(ink: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Ink uint8 (h, w) on a black frame (height, width), its centre of mass in the middle."""
-    image = Image.fromarray(ink)
-    x, y = _centre_of_mass(image)
-    frame = Image.new("L", (width, height))
-    frame.paste(image, (round(width / 2 - x), round(height / 2 - y)))
-    return np.array(frame)
