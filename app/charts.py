@@ -54,7 +54,7 @@ def accuracy_against_time(summary: pd.DataFrame, unit: str) -> Chart:
         figure.add_scatter(
             x=[row.ratio], y=[100 * row.accuracy], mode="markers", marker=_marker(look, 12), legendgroup=row.variant,
             error_x=_bar(row.ratio_sd, look), error_y=_bar(100 * row.accuracy_sd, look),
-            hovertemplate=f"{_plain(row.variant)}<br>%{{y:.1f}} % at %{{x:.2f}} × (n = {row.n})<extra></extra>",
+            hovertemplate=f"{plotly_text(row.variant)}<br>%{{y:.1f}} % at %{{x:.2f}} × (n = {row.n})<extra></extra>",
         )  # fmt: skip
     figure.update_layout(
         xaxis={
@@ -80,6 +80,11 @@ def looks(techniques: Mapping[str, str]) -> dict[str, Style]:
     return {variant: found[variant] for variant in techniques}
 
 
+def plotly_text(text: object) -> str:
+    """Plotly reads a little markup and ``%{…}`` in hover texts: names are shown as they are."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("%", "&#37;")
+
+
 def _span(mean: pd.Series, sd: pd.Series, least: float) -> list[float]:
     """A range around all bars, no narrower than ``least``: a small difference must not look like a large one."""
     low, high = float((mean - sd.fillna(0)).min()), float((mean + sd.fillna(0)).max())
@@ -93,7 +98,7 @@ def _curve(name: str, frame: pd.DataFrame, look: Style) -> go.Scatter:
         x=frame["epoch"].to_numpy(), y=100 * frame["mean"].to_numpy(), customdata=frame["n"].to_numpy(),
         mode="lines+markers" if len(frame) <= 40 else "lines", legendgroup=name,
         line={"color": look.light, "width": 2, "dash": look.dash}, marker=_marker(look, 7),
-        hovertemplate=f"{_plain(name)}<br>epoch %{{x}}: %{{y:.1f}} % (n = %{{customdata}})<extra></extra>",
+        hovertemplate=f"{plotly_text(name)}<br>epoch %{{x}}: %{{y:.1f}} % (n = %{{customdata}})<extra></extra>",
     )  # fmt: skip
 
 
@@ -122,8 +127,3 @@ def _bar(sd: float, look: Style) -> dict[str, object]:
         "type": "data", "array": [float(sd) if known else 0.0], "visible": known,
         "color": look.light, "thickness": 1.5, "width": 4,
     }  # fmt: skip
-
-
-def _plain(text: object) -> str:
-    """Plotly reads a little markup and ``%{…}`` in hover texts: names are shown as they are."""
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("%", "&#37;")

@@ -10,9 +10,10 @@
 from core.inspection.fields import Field, field, plan
 from core.inspection.frequency import keep_frequency
 from core.inspection.models import Position, activations, positions, untouched
-from core.inspection.monte_carlo import MonteCarlo, monte_carlo
+from core.inspection.monte_carlo import Answers, MonteCarlo, monte_carlo
 
 __all__ = [
+    "Answers",
     "Field",
     "MonteCarlo",
     "Position",

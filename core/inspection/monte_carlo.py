@@ -28,25 +28,10 @@ MOST_NUMBERS, MOST_ROWS = 1_000_000, 1024
 
 
 @dataclass(frozen=True, eq=False)
-class MonteCarlo:
-    """T passes of one image; K classes, N units of the layer that was looked at. Entropies are in bits, on the CPU.
+class Answers:
+    """What T passes answered: ``probabilities`` (T, K) float64 of K classes, on the CPU. Entropies are in bits."""
 
-    Attributes:
-        technique: name of that layer's.
-        units: shape of its units, (N,) or (C, H, W).
-        probabilities: (T, K) float64.
-        activation: (T, N) the units as this layer's noise met them: those of a layer behind others differ by pass.
-        fallen: (T, N) bool, True where a unit fell; None where no unit can.
-        factor: (T, N) what units that stayed are multiplied by. Where weights fall, or have noise, it is how each unit
-            came out of that; 1 for units at rest, which may come to life then.
-    """
-
-    technique: str
-    units: tuple[int, ...]
     probabilities: Tensor
-    activation: Tensor
-    fallen: Tensor | None
-    factor: Tensor
 
     @property
     def mean(self) -> Tensor:
@@ -96,6 +81,26 @@ class MonteCarlo:
     def typical(self) -> int:
         """The pass whose answer lies nearest to the mean."""
         return int(self.distance.argmin())
+
+
+@dataclass(frozen=True, eq=False)
+class MonteCarlo(Answers):
+    """T passes of one image; N units of the layer that was looked at.
+
+    Attributes:
+        technique: name of that layer's.
+        units: shape of its units, (N,) or (C, H, W).
+        activation: (T, N) the units as this layer's noise met them: those of a layer behind others differ by pass.
+        fallen: (T, N) bool, True where a unit fell; None where no unit can.
+        factor: (T, N) what units that stayed are multiplied by. Where weights fall, or have noise, it is how each unit
+            came out of that; 1 for units at rest, which may come to life then.
+    """
+
+    technique: str
+    units: tuple[int, ...]
+    activation: Tensor
+    fallen: Tensor | None
+    factor: Tensor
 
 
 def entropy(p: Tensor) -> Tensor:
