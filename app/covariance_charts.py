@@ -88,9 +88,9 @@ def falling_over(trends: Mapping[str, Trend], titles: Mapping[str, str], measure
             hovertemplate=f"{titles[name]}<br>{measure} %{{x:.2g}}: %{{y:.1f}} % of masks"
                           "<br>mean of %{customdata:,} pairs<extra></extra>",
         )  # fmt: skip
-    title = f"Pairs that fall together (% of masks) over their {measure}"
+    title = f"Pairs that fall together (% of masks) over their {measure}, by twentieths"
     figure.update_layout(
-        xaxis={"title": {"text": f"{measure.capitalize()} of the pair ({unit}), in twentieths of all pairs"}},
+        xaxis={"title": {"text": f"{measure.capitalize()} of the pair ({unit})"}},
         yaxis={"rangemode": "tozero"}, template=None,
     )  # fmt: skip
     ends = [
@@ -116,16 +116,18 @@ def spectra(lines: Mapping[str, tuple[Matrix, Style]]) -> Chart:
     )  # fmt: skip
     title = "Spectrum: variance along each direction (activation²)"
     ends = [f"{name}, largest {values[0]:.3g}" for name, (values, _) in lines.items()]
-    return Chart(figure, title, f"{title}: {'; '.join(ends)}", {name: look for name, (_, look) in lines.items()})
+    legend = {name: look for name, (_, look) in lines.items()}
+    dark = {look.light: look.dark for look in legend.values()}
+    return Chart(figure, title, f"{title}: {'; '.join(ends)}", legend if len(legend) > 1 else {}, dark)
 
 
-def drift_curve(epochs: Sequence[float], drift: Matrix, now: int) -> Chart:
-    """How far the covariance has moved since its last refresh, over the epochs; ``now`` is the index of that shown."""
+def drift_curve(epochs: Sequence[float], drift: Matrix, now: int, refresh: int) -> Chart:
+    """How far the covariance has moved since its last estimate, over the epochs, with a ring around the one shown."""
     look = style("dropcorr")
     figure = go.Figure(
         go.Scatter(
             x=np.asarray(epochs), y=100 * drift, mode="lines+markers", marker={"size": 5, "color": look.light},
-            line={"color": look.light, "width": 2}, hovertemplate="epoch %{x}: %{y:.0f} %<extra></extra>",
+            line={"color": look.light, "width": 2}, hovertemplate="epoch %{x}: %{y:,.0f} %<extra></extra>",
         )
     )  # fmt: skip
     figure.add_scatter(
@@ -135,10 +137,18 @@ def drift_curve(epochs: Sequence[float], drift: Matrix, now: int) -> Chart:
     figure.update_layout(
         xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero"}, yaxis={"rangemode": "tozero"}, template=None
     )
-    title = "Drift of the covariance since its last refresh (% of its size)"
-    most = f"at most {100 * np.nanmax(drift):.0f} %" if np.isfinite(drift).any() else "unknown"
-    alt = f"{title}: {most}; at epoch {epochs[now]:g} {100 * drift[now]:.0f} %"
+    if leaves_chart(drift, refresh):
+        most = float(np.nanmax(drift[refresh:], initial=0.0)) or 0.01
+        figure.update_yaxes(range=[-4 * most, 115 * most])
+    title = "Drift of the covariance since its last estimate (% of its size)"
+    alt = f"{title}: {100 * drift[now]:,.0f} % at epoch {epochs[now]:g}, at most {100 * np.nanmax(drift):,.0f} %."
     return Chart(figure, title, alt, {}, {look.light: look.dark})
+
+
+def leaves_chart(drift: Matrix, refresh: int) -> bool:
+    """Whether the drift from the first estimate, that of the untrained network, would dwarf all that comes after."""
+    first, later = (np.nanmax(part, initial=0.0) for part in (drift[:refresh], drift[refresh:]))
+    return refresh < len(drift) and bool(first > 5 * later)
 
 
 def unit_axis(order: Indices, size: int, words: str) -> Axis:

@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 
 from app import pairs
+from app.covariance_charts import leaves_chart
 from app.names import techniques
+from app.networks import network
 from app.pairs import AROUND, FALLING, Shown
 from core.dropout import TECHNIQUES
 from core.inspection.covariance import Matrix, as_correlation, block_size, constant, directions
 from core.inspection.together import Agreement
 
 TITLES = techniques()
-JOINT = "Falling together with this covariance"
+JOINT = "Agreement"
 
 
 def agreement_table(shown: Shown, able: Sequence[str]) -> pd.DataFrame:
@@ -23,8 +25,8 @@ def agreement_table(shown: Shown, able: Sequence[str]) -> pd.DataFrame:
     rows = [
         {
             "Technique": TITLES[name],
-            "Correlation with covariance": pairs.agreed(shown.source, name, shown.p, "covariance"),
-            "Correlation with correlation": pairs.agreed(shown.source, name, shown.p, "correlation"),
+            "Agreement with covariance": pairs.agreed(shown.source, name, shown.p, "covariance"),
+            "Agreement with correlation": pairs.agreed(shown.source, name, shown.p, "correlation"),
             "Units that fall": percent(np.diag(pairs.falling(shown.source, name, shown.p).frequency).mean()),
         }
         for name in able
@@ -47,8 +49,8 @@ def change(shown: Shown, title: str, covariance: Matrix, eigenvalues: Matrix) ->
     total = np.trace(pairs.before(shown.source))
     return {
         "Technique": title,
-        "Variance of all units": f"{np.trace(covariance) / total:.2f} ×" if total > 0 else "–",
-        "Mean size of correlations": f"{mean_size(as_correlation(covariance)):.2f}",
+        "Variance": f"{np.trace(covariance) / total:.2f} ×" if total > 0 else "–",
+        "Mean |r|": f"{mean_size(as_correlation(covariance)):.2f}",
         "Directions": f"{directions(eigenvalues):.1f}",
         JOINT: "–",
     }
@@ -57,27 +59,42 @@ def change(shown: Shown, title: str, covariance: Matrix, eigenvalues: Matrix) ->
 def agreement_in_words(shown: Shown, able: Sequence[str]) -> str:
     """One number a technique, sorted by what it says."""
     found = {name: pairs.agreed(shown.source, name, shown.p, shown.measure) for name in able}
-    kinds = {
-        "fall together more often": [name for name, r in found.items() if r.low > 0],
-        "fall together less often": [name for name, r in found.items() if r.high < 0],
-    }
+    more = [name for name, r in found.items() if r.low > 0]
+    less = [name for name, r in found.items() if r.high < 0]
+    rest = [name for name in found if name not in (*more, *less)]
     said = [
-        f"Pairs with a larger {shown.measure} {what} under {listed(names, found)}."
-        for what, names in kinds.items()
+        f"fall together {how} under {listed(names, found)}."
+        for how, names in (("more often", more), ("less often", less), ("neither more nor less often", rest))
         if names
     ]
-    rest = [name for name in found if not any(name in names for names in kinds.values())]
-    return " ".join([*said, *([f"No such relation shows under {listed(rest, found)}."] if rest else [])])
+    if not said:
+        return ""
+    note = "In brackets: the correlation over all pairs, with its 95 % interval."
+    return " ".join([f"Pairs with a larger {shown.measure} {said[0]}", *(f"They {part}" for part in said[1:]), note])
 
 
 def change_in_words(shown: Shown, able: Sequence[str]) -> str:
     """How far correlations shrink, a technique each."""
+    parts = [
+        f"behind {TITLES[name]} {mean_size(as_correlation(pairs.after(shown.source, name, shown.p))):.2f}"
+        for name in able
+    ]
     before = mean_size(pairs.correlated(shown.source))
-    parts = [f"{mean_size(as_correlation(pairs.after(shown.source, name, shown.p))):.2f} behind {TITLES[name]}"
-             for name in able]  # fmt: skip
-    return (
-        f"The size of a correlation between two units is {before:.2f} on average without dropout, {'; '.join(parts)}."
-    )
+    return f"{', '.join([f'Without dropout two units correlate by {before:.2f} on average, up or down', *parts])}."
+
+
+def drift_in_words(epochs: Sequence[float], drift: Matrix, refresh: int) -> str:
+    """What the drift says of estimating the covariance so many snapshots apart."""
+    sizes = [np.nanmax(part, initial=0.0) for part in (drift[:refresh], drift[refresh:])]
+    start = "untrained network, whose covariance is tiny"
+    if refresh >= len(drift):
+        return f"The one estimate is that of the {start}: it is soon worth nothing."
+    said = f"Once training is under way, the covariance drifts by up to {100 * sizes[1]:.0f} % between estimates."
+    if leaves_chart(drift, refresh):
+        said += (
+            f" The first estimate is that of the {start}: the drift from it, {100 * sizes[0]:,.0f} %, leaves the chart."
+        )
+    return said
 
 
 def remarks(shown: Shown) -> str:
@@ -92,9 +109,11 @@ def remarks(shown: Shown) -> str:
         size = block_size(n)
         said.append(f"Each cell is the mean over {size} × {size} pairs of units that are neighbours in this order.")
     if still:
-        said.append(
-            f"{still} of {n:,} units never change on these images: their covariance is 0, their correlation blank."
-        )
+        said.append(f"{still} of {n:,} units never change on these images: they vary with nothing and are left blank.")
+    kept = shown.source.estimated.epoch
+    if kept != shown.source.epoch and kept is not None and "dropcorr" in shown.techniques:
+        epoch = network(shown.source.net).snapshots.epochs[kept]
+        said.append(f"DropCorr draws its masks with the covariance of epoch {epoch:g}, its last estimate.")
     return " ".join(said)
 
 

@@ -23,6 +23,7 @@ from core.inspection.covariance import (
     last_refresh,
     order,
     spectrum,
+    varying,
 )
 from core.inspection.together import Agreement, CoDrop, Trend, agreement, co_drop, covariance_after, excess, trend
 from core.references import REFERENCE_IMAGES, block_outputs, fixed_order, noiseless, reference_images
@@ -163,7 +164,7 @@ def beyond_chance(source: Source, technique: str, p: float) -> Matrix:
 @lru_cache(maxsize=64)
 def agreed(source: Source, technique: str, p: float, measure: str) -> Agreement:
     """How falling together agrees with the "covariance", the "correlation" or the covariance "after" dropout."""
-    other = after(source, technique, p) if measure == "after" else related(source, measure)
+    other = varying(after(source, technique, p)) if measure == "after" else related(source, measure)
     return agreement(other, falling(source, technique, p).frequency)
 
 
@@ -174,8 +175,8 @@ def trend_of(source: Source, technique: str, p: float, measure: str) -> Trend:
 
 
 def related(source: Source, measure: str) -> Matrix:
-    """Their "covariance" or "correlation"."""
-    return before(source) if measure == "covariance" else correlated(source)
+    """Their "covariance" or "correlation", NaN for units that never change."""
+    return varying(before(source)) if measure == "covariance" else correlated(source)
 
 
 @lru_cache(maxsize=16)

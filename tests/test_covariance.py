@@ -22,6 +22,7 @@ from core.inspection.covariance import (
     last_refresh,
     order,
     spectrum,
+    varying,
 )
 from core.inspection.together import CoDrop, agreement, co_drop, covariance_after, excess, trend
 from tests.oracles import ALPHA, assert_frequencies, sequential_drop_sets
@@ -57,6 +58,14 @@ def test_units_that_never_change_correlate_with_nothing() -> None:
     assert np.isnan(r[:, 3:]).all()
     assert np.isfinite(r[:3, :3]).all()
     np.testing.assert_array_equal(covariance(x)[3:], 0.0)
+
+
+def test_units_without_variance_have_no_covariance_to_compare() -> None:
+    S = covariance(torch.cat([torch.randn(30, 2), torch.zeros(30, 1)], 1))
+    found = varying(S)
+    assert np.isnan(found[2]).all()
+    assert np.isnan(found[:, 2]).all()
+    np.testing.assert_array_equal(found[:2, :2], S[:2, :2])
 
 
 def test_one_example_has_no_covariance() -> None:

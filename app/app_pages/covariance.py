@@ -13,21 +13,38 @@ from app import covariance_charts as charts
 from app import pair_tables as tables
 from app import pairs, services
 from app.components.plot import plot
-from app.controls import Choice, Choices, Control, Segments, Slider, Steps, address, notices, plain_text, warn
+from app.controls import (
+    Choice,
+    Choices,
+    Control,
+    Segments,
+    Slider,
+    Steps,
+    address,
+    html_text,
+    notices,
+    plain_text,
+    warn,
+)
 from app.names import techniques
 from app.networks import network, network_control, stamp
 from app.pairs import AROUND, FALLING, Shown, Source, UnavailableError
 from app.theme import style
 from core.checkpoints import Checkpoint
 from core.dropout import TECHNIQUES
-from core.inspection.covariance import Matrix, as_correlation, block_size, blocks
+from core.inspection.covariance import Matrix, as_correlation, block_size, blocks, varying
 from core.inspection.together import Agreement
 
 TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
 NEVER = "0"
-REFRESHES = {"1": "every epoch", "2": "every 2 epochs", "5": "every 5 epochs", "10": "every 10 epochs",
-             NEVER: "never after the start"}  # fmt: skip
+PARTS = ("warnings", "main", "techniques", "ways", "picture", "refresh", "rest")
+# Snapshots between two estimates of the covariance.
+REFRESHES = (1, 2, 4, 8)
 BY = {"index": "by index", "variance": "largest variance first", "cluster": "by clustering"}
+MEANING = (
+    "Variance: of all units together, against that without dropout. Mean |r|: of the correlations of all pairs. "
+    "Directions: in how many the units vary, (Σλ)² / Σλ² over the eigenvalues λ of the covariance. "
+)
 UNITS = {"covariance": "activation²", "correlation": "−1 to 1"}
 A_ROW = 3
 
@@ -50,30 +67,34 @@ class Panel:
 def page() -> None:
     st.title("Covariance", anchor=False)
     st.html(LEAD)
-    warnings = st.container()
+    # On a phone the techniques come after the picture: the style sheet knows these containers by their keys.
+    parts = {part: st.container(key=f"covariance-{part}") for part in PARTS}
     with services.guard():
-        shown, net = choose(warnings)
+        shown, net = choose(parts)
         try:
-            draw(shown, net)
+            draw(parts, shown, net)
         except UnavailableError as reason:
             say(reason)
 
 
-def choose(warnings: Any) -> tuple[Shown, Checkpoint]:
-    """The controls; what does not fit them in the address is named in ``warnings``."""
+def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
+    """The controls, and before them what does not fit them in the address."""
     first = network_control()
-    columns = st.columns([4, 4, 4, 8], gap="medium")
+    with parts["main"]:
+        columns = [column for pair in st.columns(2, gap="medium") for column in pair.columns(2, wrap=False)]
     with columns[0]:
         name = first.draw()
     net = network(name)
     controls = controls_for(net, stamp(name))
-    with warnings:
+    with parts["warnings"]:
         warn(notices(address(), [first, *controls.values()]))
-    chosen: dict[str, Any] = {}
-    for column, key in zip(columns[1:], ("layer", "p", "with"), strict=True):
+    chosen = {}
+    for column, key in zip(columns[1:], ("layer", "p"), strict=False):
         with column:
             chosen[key] = controls[key].draw()
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with parts["techniques"]:
+        chosen["with"] = controls["with"].draw()
+    with parts["ways"], st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for key in ("view", "measure", "order"):
             chosen[key] = controls[key].draw()
         with st.popover("More", icon=":material/tune:"):
@@ -81,29 +102,24 @@ def choose(warnings: Any) -> tuple[Shown, Checkpoint]:
                 chosen[key] = controls[key].draw()
     source = Source(name, stamp(name), int(chosen["layer"]), chosen["batch"])
     if "epoch" in controls and source.batch == "reference":
-        source = over_time(source, controls, len(net.snapshots))
+        with columns[3]:
+            epoch = int(controls["epoch"].draw())
+        with parts["refresh"]:
+            every = controls["refresh"].draw()
+        source = replace(source, epoch=epoch, refresh=len(net.snapshots) if every == NEVER else int(every))
     return Shown(
-        source, tuple(chosen["with"]), chosen["p"], chosen["view"], chosen["measure"], chosen["order"],
-        chosen["count"] == "excess", chosen["scale"] == "one",
+        source, tuple(sorted(chosen["with"], key=lambda technique: technique != "dropcorr")), chosen["p"],
+        chosen["view"], chosen["measure"], chosen["order"], chosen["count"] == "excess", chosen["scale"] == "one",
     ), net  # fmt: skip
-
-
-def over_time(source: Source, controls: dict[str, Any], snapshots: int) -> Source:
-    left, right = st.columns([3, 1], gap="large")
-    with left:
-        epoch = int(controls["epoch"].draw())
-    with right:
-        refresh = controls["refresh"].draw()
-    return replace(source, epoch=epoch, refresh=snapshots if refresh == NEVER else int(refresh))
 
 
 def controls_for(net: Checkpoint, state: int) -> dict[str, Any]:
     """Key → control, for a network with its layers and snapshots."""
     layers = {
-        str(place.index): f"{place.title} · {math.prod(place.units):,} units" for place in pairs.places(net.name, state)
+        str(place.index): f"{place.title} · {math.prod(place.units):,}" for place in pairs.places(net.name, state)
     }
     controls: list[Control] = [
-        Choice("layer", "Layer", layers, "0"),
+        Choice("layer", "Layer · units", layers, "0"),
         Slider("p", "Drop probability p", 0.2, 0.05, 0.95, 0.05, "%.2f",
                help="The share of units that fall on average. The random numbers stay the same when p changes."),
         Choices("with", "Techniques", TITLES, ("standard", "dropcorr")),
@@ -123,39 +139,53 @@ def controls_for(net: Checkpoint, state: int) -> dict[str, Any]:
                  help="Matrices in the same unit share their colours, or not. Colours end where the largest half per "
                       "cent of the pairs begin."),
     ]  # fmt: skip
-    if len(net.snapshots):
-        epochs = {str(index): f"{epoch:g}" for index, epoch in enumerate(net.snapshots.epochs)}
-        controls += [
-            Steps("epoch", "Epoch of training", epochs, list(epochs)[-1],
-                  help="The same images at every epoch: the covariance moves as the weights do."),
-            Choice("refresh", "DropCorr's covariance is estimated", REFRESHES, "1",
-                   help="The paper proposes to estimate it less often as training goes on. DropCorr's masks on this "
-                        "page are drawn with the last estimate before the epoch shown."),
-        ]  # fmt: skip
+    if len(net.snapshots) > 1:
+        controls += over_time(net.snapshots.epochs)
     return {control.key: control for control in controls}
 
 
-def draw(shown: Shown, net: Checkpoint) -> None:
+def over_time(epochs: Sequence[float]) -> list[Control]:
+    """The controls of a network that kept snapshots at these epochs."""
+    names = {str(index): f"{epoch:g}" for index, epoch in enumerate(epochs)}
+    step = epochs[1] - epochs[0]
+    refreshes = {str(count): f"{count * step:g}" for count in REFRESHES if count < len(epochs)} | {NEVER: "never"}
+    return [
+        Steps("epoch", "Epoch of training", names, str(len(epochs) - 1),
+              help="The same images at every epoch: the covariance moves as the weights do."),
+        Segments("refresh", "Epochs between two estimates of DropCorr's covariance", refreshes,
+                 "4" if "4" in refreshes else "1",
+                 help="The paper proposes to estimate it less often as training goes on. DropCorr's masks on this page "
+                      "are drawn with the last estimate up to the epoch shown."),
+    ]  # fmt: skip
+
+
+def draw(parts: dict[str, Any], shown: Shown, net: Checkpoint) -> None:
     """The matrices, what they say in words, and what stands behind them."""
-    if not shown.techniques:
-        raise UnavailableError("Choose a technique to see which units it drops together.")
-    able, reasons = possible(shown)
+    with parts["picture"]:
+        if not shown.techniques:
+            raise UnavailableError("Choose a technique to see which units it drops together.")
+        able, reasons = possible(shown)
+        lead(tables.agreement_in_words(shown, able) if shown.view == FALLING else tables.change_in_words(shown, able))
+        matrices(shown, panels(shown, able))
+        for reason in reasons:
+            say(reason)
+        st.caption(plain_text(tables.remarks(shown)))
+    with parts["rest"]:
+        curves(shown, net, able)
+        numbers(shown, net, able)
+
+
+def panels(shown: Shown, able: Sequence[str]) -> list[Panel]:
+    """The activations without dropout, and beside them each technique."""
+    before = pairs.before(shown.source)
     if shown.view == FALLING:
-        lead(tables.agreement_in_words(shown, able))
-        panels = [activations_panel(shown, pairs.before(shown.source), "without dropout", "before"),
-                  *(falling_panel(shown, name) for name in able)]  # fmt: skip
-    else:
-        lead(tables.change_in_words(shown, able))
-        panels = [activations_panel(shown, pairs.before(shown.source), "before dropout", "before")]
-        for name in able:
-            after = pairs.after(shown.source, name, shown.p)
-            panels.append(activations_panel(shown, after, f"after {TITLES[name]}", f"after-{name}"))
-    matrices(shown, panels)
-    for reason in reasons:
-        say(reason)
-    st.caption(plain_text(tables.remarks(shown)))
-    curves(shown, net, able)
-    numbers(shown, net, able)
+        return [activations_panel(shown, before, "without dropout", "before"),
+                *(falling_panel(shown, name) for name in able)]  # fmt: skip
+    found = [activations_panel(shown, before, "before dropout", "before")]
+    for name in able:
+        after = pairs.after(shown.source, name, shown.p)
+        found.append(activations_panel(shown, after, f"after {TITLES[name]}", f"after-{name}"))
+    return found
 
 
 def possible(shown: Shown) -> tuple[list[str], list[UnavailableError]]:
@@ -172,7 +202,7 @@ def possible(shown: Shown) -> tuple[list[str], list[UnavailableError]]:
 
 
 def activations_panel(shown: Shown, covariance: Matrix, when: str, key: str) -> Panel:
-    matrix = covariance if shown.measure == "covariance" else as_correlation(covariance)
+    matrix = varying(covariance) if shown.measure == "covariance" else as_correlation(covariance)
     title = f"{shown.measure.capitalize()} {when} ({UNITS[shown.measure]})"
     values = tables.pair_values(matrix)
     share = f"{100 * np.mean(values > 0):.0f} % of the pairs are above 0" if len(values) else "no unit varies"
@@ -219,10 +249,17 @@ def curves(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:
         trends = {name: pairs.trend_of(shown.source, name, shown.p, shown.measure) for name in able}
         drawn.insert(0, (charts.falling_over(trends, TITLES, shown.measure, UNITS[shown.measure]), "trend"))
     if shown.source.epoch is not None:
-        drawn.append((charts.drift_curve(net.snapshots.epochs, drifted(shown), shown.source.epoch), "drift"))
+        drawn.append(
+            (
+                charts.drift_curve(net.snapshots.epochs, drifted(shown), shown.source.epoch, shown.source.refresh),
+                "drift",
+            )
+        )
     for column, (chart, key) in zip(st.columns(len(drawn), gap="medium"), drawn, strict=True):
         with column:
             plot(chart, key=key, height=320)
+            if key == "drift":
+                st.caption(tables.drift_in_words(net.snapshots.epochs, drifted(shown), shown.source.refresh))
 
 
 def spectrum(shown: Shown, able: Sequence[str]) -> charts.Chart:
@@ -243,9 +280,10 @@ def numbers(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:
     words = frame.map(lambda value: tables.interval(value) if isinstance(value, Agreement) else value)
     st.table(words, border="horizontal", hide_index=True, alt="The numbers of each technique")
     st.caption(
-        "Correlations are over all pairs of units, with 95 % intervals. Pairs that share a unit are not independent: "
-        "an interval comes from leaving out one unit at a time with all its pairs: it says how far another choice of "
-        "such units might move the number."
+        f"{'' if shown.view == FALLING else MEANING}Agreement: how much a pair's value goes along with how often the pair "
+        "falls together, as a correlation over all pairs of units that change, with a 95 % interval. Pairs that share a "
+        "unit are not independent, so the interval comes from leaving out one unit at a time with all its pairs: it "
+        "says how far another choice of such units might move the number."
     )
     with st.container(horizontal=True):
         download("Numbers as CSV", "dropscope-agreement.csv", lambda: tables.spread_out(frame))
@@ -268,10 +306,6 @@ def say(reason: UnavailableError) -> None:
 def download(label: str, name: str, frame: Callable[[], pd.DataFrame]) -> None:
     # Made when it is asked for: a thousand units have half a million pairs.
     st.download_button(label, lambda: frame().to_csv(index=False), name, "text/csv", on_click="ignore", key=name)
-
-
-def html_text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 page()

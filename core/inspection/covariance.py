@@ -49,6 +49,12 @@ def as_correlation(S: Matrix) -> Matrix:
         return np.asarray(np.clip(S / np.outer(size, size), -1.0, 1.0))
 
 
+def varying(S: Matrix) -> Matrix:
+    """A covariance ``S`` (N, N) with NaN in the rows and columns of variance 0: such units have none to compare."""
+    still = np.diag(S) == 0
+    return np.where(still | still[:, None], np.nan, S)
+
+
 def constant(x: Tensor) -> npt.NDArray[np.bool_]:
     """(N,) True for units that have one value on all examples, as dead units do: they correlate with nothing."""
     return np.asarray(~centred(x).any(axis=0))

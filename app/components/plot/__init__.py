@@ -23,7 +23,7 @@ _render = st.components.v2.component(
 def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 380, square: bool = False) -> None:
     """Draw a chart; ``hidden`` names the legend entries that start switched off, ``height`` is in CSS pixels.
 
-    A ``square`` one is as high as it is wide, within ``height``.
+    A ``square`` one has room for a square of data and a colour bar, within ``height``.
     """
     _render(
         key=key,
