@@ -31,9 +31,12 @@ def network_titles() -> dict[str, str]:
     return {name: title if titles.count(title) == 1 else f"{title} · {name}" for name, title in found.items()}
 
 
-def network(name: str) -> Checkpoint:
-    """The network called ``name``, read once until its weights change; its tensors are shared. CheckpointError."""
-    return _read(home(), name, stamp(name))
+def network(name: str, state: int | None = None) -> Checkpoint:
+    """The network called ``name``, read once until its weights change; its tensors are shared. CheckpointError.
+
+    ``state`` is its :func:`stamp`, where that is known already.
+    """
+    return _read(home(), name, stamp(name) if state is None else state)
 
 
 def stamp(name: str) -> int:

@@ -112,7 +112,7 @@ def remarks(shown: Shown) -> str:
         said.append(f"{still} of {n:,} units never change on these images: they vary with nothing and are left blank.")
     kept = shown.source.estimated.epoch
     if kept != shown.source.epoch and kept is not None and "dropcorr" in shown.techniques:
-        epoch = network(shown.source.net).snapshots.epochs[kept]
+        epoch = network(shown.source.net, shown.source.stamp).snapshots.epochs[kept]
         said.append(f"DropCorr draws its masks with the covariance of epoch {epoch:g}, its last estimate.")
     return " ".join(said)
 

@@ -88,14 +88,14 @@ class Shown:
 @lru_cache(maxsize=8)
 def places(net: str, stamp: int) -> list[Position]:
     """Where dropout acts in a network."""
-    found = network(net)
+    found = network(net, stamp)
     return positions(noiseless(found.architecture, found.weights), torch.zeros(1, *found.shape))
 
 
 @lru_cache(maxsize=16)
 def clean(source: Source) -> Tensor:
     """What enters an activation-type dropout layer there, without noise: (R, *units). UnavailableError."""
-    net = network(source.net)
+    net = network(source.net, source.stamp)
     if source.batch == "reference" and source.epoch is not None:
         return net.snapshots.activations(source.epoch, source.position)
     if source.batch == "reference" and net.references:
@@ -202,7 +202,7 @@ def eigenvalues(source: Source, technique: str | None, p: float) -> Matrix:
 @lru_cache(maxsize=16)
 def drifting(net: str, stamp: int, position: int, refresh: int) -> Matrix:
     """How far the covariance has moved since its last refresh, for each snapshot."""
-    snapshots = network(net).snapshots
+    snapshots = network(net, stamp).snapshots
     return drift([snapshots.activations(e, position) for e in range(len(snapshots))], refresh)
 
 
@@ -213,7 +213,7 @@ def looked_at(source: Source) -> Tensor:
 
 def placed(source: Source, technique: str, p: float) -> tuple[Dropout, Tensor]:
     """The dropout layer of ``technique`` at the position with this p, and what it is given there. UnavailableError."""
-    net = network(source.net)
+    net = network(source.net, source.stamp)
     model = net.model(None if technique == net.technique else technique, p)
     layer = dropouts(model)[source.position]
     layer.turn_to(p)

@@ -41,9 +41,15 @@ PARTS = ("warnings", "main", "techniques", "ways", "picture", "refresh", "rest")
 # Snapshots between two estimates of the covariance.
 REFRESHES = (1, 2, 4, 8)
 BY = {"index": "by index", "variance": "largest variance first", "cluster": "by clustering"}
-MEANING = (
+AGREEMENT = (
+    "Agreement: how a pair's value goes along with how often the pair falls together, as a correlation over all pairs "
+    "of units that change, with its 95 % interval. Pairs that share a unit are not independent, so the interval comes "
+    "from leaving out one unit at a time with all its pairs: it says how far another choice of such units might move "
+    "the number."
+)
+CHANGE = (
     "Variance: of all units together, against that without dropout. Mean |r|: of the correlations of all pairs. "
-    "Directions: in how many the units vary, (Σλ)² / Σλ² over the eigenvalues λ of the covariance. "
+    "Directions: in how many the units vary, (Σλ)² / Σλ² over the eigenvalues λ of the covariance."
 )
 UNITS = {"covariance": "activation²", "correlation": "−1 to 1"}
 A_ROW = 3
@@ -84,8 +90,9 @@ def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
         columns = [column for pair in st.columns(2, gap="medium") for column in pair.columns(2, wrap=False)]
     with columns[0]:
         name = first.draw()
-    net = network(name)
-    controls = controls_for(net, stamp(name))
+    state = stamp(name)
+    net = network(name, state)
+    controls = controls_for(net, state)
     with parts["warnings"]:
         warn(notices(address(), [first, *controls.values()]))
     chosen = {}
@@ -100,7 +107,7 @@ def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
         with st.popover("More", icon=":material/tune:"):
             for key in ("batch", "count", "scale"):
                 chosen[key] = controls[key].draw()
-    source = Source(name, stamp(name), int(chosen["layer"]), chosen["batch"])
+    source = Source(name, state, int(chosen["layer"]), chosen["batch"])
     if "epoch" in controls and source.batch == "reference":
         with columns[3]:
             epoch = int(controls["epoch"].draw())
@@ -279,12 +286,7 @@ def numbers(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:
     frame = tables.agreement_table(shown, able) if shown.view == FALLING else tables.change_table(shown, able)
     words = frame.map(lambda value: tables.interval(value) if isinstance(value, Agreement) else value)
     st.table(words, border="horizontal", hide_index=True, alt="The numbers of each technique")
-    st.caption(
-        f"{'' if shown.view == FALLING else MEANING}Agreement: how much a pair's value goes along with how often the pair "
-        "falls together, as a correlation over all pairs of units that change, with a 95 % interval. Pairs that share a "
-        "unit are not independent, so the interval comes from leaving out one unit at a time with all its pairs: it "
-        "says how far another choice of such units might move the number."
-    )
+    st.caption(AGREEMENT if shown.view == FALLING else f"{CHANGE} {AGREEMENT}")
     with st.container(horizontal=True):
         download("Numbers as CSV", "dropscope-agreement.csv", lambda: tables.spread_out(frame))
         download("Pairs as CSV", "dropscope-pairs.csv", lambda: tables.pair_table(shown, able))
