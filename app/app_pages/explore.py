@@ -33,6 +33,7 @@ def page() -> None:
     st.html('<p class="ds-lead">One trained network, one image, one random draw: every technique masks the same layer. '
             "Each cell is a unit; move p and see which fall and what the network then answers.</p>")  # fmt: skip
     warnings = st.container()
+    given = address()  # before the widgets are made, which drop what does not fit
     net, layer, chosen = st.columns([3, 2, 6], gap="medium")
     with services.guard():
         network = networks.network_control()
@@ -47,7 +48,7 @@ def page() -> None:
         with chosen:
             names = with_.draw()
         with warnings:
-            warn(notices(address(), [network, where, with_, P, DRAW, UNIT, ACTS, *option_controls(TITLES)]))
+            warn(notices(given, [network, where, with_, P, DRAW, UNIT, ACTS, *option_controls(TITLES)]))
         look(checkpoint, place, names)
 
 

@@ -11,6 +11,12 @@ const WARM_DARK = [255, 150, 90];
 
 /** Colours of cells on this page: functions of a number, and the tones of what is at rest or fell. */
 function cellColours(theme) {
+  const name = `${theme.ground} ${theme.text} ${theme.dark}`;
+  if (cellColours.of !== name) Object.assign(cellColours, { of: name, made: makeColours(theme) });
+  return cellColours.made;
+}
+
+function makeColours(theme) {
   const ground = rgb(theme.ground);
   const text = rgb(theme.text);
   const [low, high] = theme.dark ? [COOL_DARK, WARM_DARK] : [COOL, WARM];

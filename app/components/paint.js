@@ -108,7 +108,7 @@ function paintWeights(canvas, width, height, look, { colours, top, focus, bitmap
   const [out, inputs] = look.part.weight.shape;
   const pixels = weightPixels(look, out, inputs, colours, top, bitmap);
   context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
+  context.imageSmoothingQuality = "medium";
   context.drawImage(pixels, 0, 0, width, height);
   if (focus < 0 || focus >= out) return;
   const line = height / out;
@@ -126,12 +126,20 @@ function weightPixels(look, out, inputs, colours, top, bitmap) {
   const image = context.createImageData(inputs, out);
   const words = new Uint32Array(image.data.buffer);
   const drained = pixel(colours.drained);
-  const weights = look.part.weight.values;
-  for (let i = 0; i < words.length; i += 1) {
-    words[i] = look.falls[i] <= look.step ? drained : colours.diverging.pixel(0.5 + weights[i] / (2 * top));
-  }
+  const kept = weightColours(look.part, colours, top);
+  const { falls, step } = look;
+  for (let i = 0; i < words.length; i += 1) words[i] = falls[i] <= step ? drained : kept[i];
   context.putImageData(image, 0, 0);
   return bitmap;
+}
+
+/** The colours of weights that stay: once a page's colours, not once a frame. */
+function weightColours(part, colours, top) {
+  if (part.colouredFor !== colours) {
+    part.colouredFor = colours;
+    part.colours = Uint32Array.from(part.weight.values, (weight) => colours.diverging.pixel(0.5 + weight / (2 * top)));
+  }
+  return part.colours;
 }
 
 /** The share of weights that fell, block by block, where there are too many to send. */

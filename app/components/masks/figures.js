@@ -1,4 +1,8 @@
 const MOST_POINTS = 400;
+// While p moves, masks come first: plots follow at once where they are quick, else when p rests (milliseconds).
+const QUICK = 20;
+const SOON = 30;
+const AT_REST = 160;
 
 /** The two plots below the masks, drawn anew as p moves. */
 class Figures {
@@ -23,13 +27,16 @@ class Figures {
     return { root, caption, plot, note, csv };
   }
 
-  /** Draws when the browser has time; only the latest call counts. */
+  /** Draws when the masks leave time for it; only the latest call counts. */
   show(view) {
     this.view = view;
-    this.waiting ??= setTimeout(() => {
+    const quick = this.cost < QUICK;
+    if (this.waiting && quick) return;
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => {
       this.waiting = undefined;
       this.draw();
-    }, 60);
+    }, quick ? SOON : AT_REST);
   }
 
   async draw() {
@@ -41,8 +48,10 @@ class Figures {
       return;
     }
     if (this.closed) return;
+    const started = performance.now();
     this.drawKept(view);
     this.drawMoved(view);
+    this.cost = performance.now() - started;
   }
 
   drawKept(view) {

@@ -1,0 +1,165 @@
+"""Explore in a real browser: the slider moves the masks, a neuron tells its numbers, a link brings it all back."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from app import networks, pictures
+from app.looks import Scene, field_of
+from core.checkpoints import load
+from core.data import load as load_data
+from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+
+__all__ = ["browser", "page", "server"]
+pytestmark = pytest.mark.browser
+
+NET, TITLE = "digits-none", "Digits · no dropout"
+
+
+def opened(page: Page, server: Server, address: str = "") -> None:
+    page.goto(f"{server.url}/?{address}")
+    page.locator(".ds-panel canvas").first.wait_for()
+    wait_until(lambda: page.locator(".ds-masks").get_attribute("data-p"), "nothing is drawn")
+
+
+def view(page: Page, name: str) -> str:
+    return str(page.locator(".ds-masks").get_attribute(f"data-{name}"))
+
+
+def fallen(page: Page, technique: str) -> int:
+    return int(page.locator(f'.ds-panel[data-technique="{technique}"]').get_attribute("data-fallen"))
+
+
+def expected(technique: str, p: float, draw: int, image: int = 0, position: int = 0) -> int:
+    """How many units fall, by the layer itself."""
+    x = load_data("digits").test.x[image : image + 1]
+    shown = field_of(Scene(NET, networks.stamp(NET), position, pictures.digest(x), False, x), technique, {})
+    assert shown.falls is not None
+    return int((shown.falls[draw - 1] <= shown.grid.index(p)).sum())
+
+
+def move_to(page: Page, p: float) -> None:
+    page.locator(".ds-p input").evaluate(
+        "(input, step) => { input.value = step; input.dispatchEvent(new Event('input')); }", round(p * 100)
+    )
+    wait_until(lambda: view(page, "p") == f"{p:.2f}", "the slider does not move the view")
+
+
+def test_the_first_screen_shows_a_trained_network_and_its_masks(page: Page, server: Server) -> None:
+    opened(page, server)
+    assert page.get_by_role("heading", name="Which neurons fall?").is_visible()
+    assert page.locator(".ds-panel").count() == 4
+    assert page.get_by_text("Without dropout the network says").is_visible()
+    painted = """canvas => {
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return new Set(new Uint32Array(pixels.buffer)).size;
+    }"""
+    for canvas in page.locator(".ds-panel canvas").all():
+        assert canvas.evaluate(painted) > 10
+    for plot in page.locator(".ds-masks .ds-plot").all():
+        plot.locator(".main-svg").first.wait_for()
+        assert len(plot.get_attribute("aria-label")) > 40
+
+
+def test_the_slider_and_the_draws_move_the_masks_as_the_layers_would(page: Page, server: Server) -> None:
+    opened(page, server, f"net={TITLE}&with=Standard&with=DropAct&with=DropCorr&with=Standout")
+    for p in (0.0, 0.07, 0.5, 1.0):
+        move_to(page, p)
+        for name in ("standard", "dropact", "dropcorr", "standout"):
+            assert fallen(page, name) == expected(name, p, 1), (name, p)
+    move_to(page, 0.3)
+    page.get_by_role("button", name="Next draw").click()
+    wait_until(lambda: view(page, "draw") == "2", "the draw does not change")
+    for name in ("standard", "dropact", "dropcorr", "standout"):
+        assert fallen(page, name) == expected(name, 0.3, 2), name
+
+
+def test_every_technique_is_drawn_without_an_error(page: Page, server: Server) -> None:
+    names = ("Standard", "DropConnect", "Gaussian", "Variational", "Standout", "DropAct", "DropInv", "DropCorr")
+    opened(page, server, "&".join(f"with={name}" for name in names))
+    assert page.locator(".ds-panel").count() == 8
+    assert re.search(r"of 65,536 weights fall", page.locator('[data-technique="dropconnect"] .ds-count').inner_text())
+    page.locator(".ds-diagram canvas").nth(7).wait_for()
+    move_to(page, 0.9)
+    page.get_by_role("button", name="by activation").click()
+    page.get_by_text("Compare two masks").click()
+    wait_until(lambda: "fall under both" in page.locator(".ds-compare .ds-key").inner_text(), "no difference is told")
+
+
+def test_a_neuron_tells_its_numbers_by_keyboard_and_by_pointer(page: Page, server: Server) -> None:
+    opened(page, server, "with=DropAct&with=Standard&p=0.2&unit=1")
+    canvas = page.locator('[data-technique="dropact"] canvas')
+    assert view(page, "unit") == "1"
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    wait_until(lambda: view(page, "unit") == "18", "the arrows do not move the focus")
+    page.keyboard.press("End")
+    wait_until(lambda: view(page, "unit") == "128", "End does not reach the last unit")
+    assert page.locator(".ds-detail-title").inner_text().startswith("Unit 128: activation")
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + 3, box["y"] + 3)
+    wait_until(lambda: view(page, "unit") == "1", "a click does not choose the unit")
+    card = page.locator(".ds-card").first.inner_text()
+    number = re.search(r"u = ([\d.]+) [<≥] 0.20 = p", card)
+    assert number, card
+    assert "of 400 draws" in card
+    x = load_data("digits").test.x[:1]
+    first = networks.FIRST
+    shown = field_of(Scene(first, networks.stamp(first), 0, pictures.digest(x), False, x), "standard", {})
+    assert float(number[1]) == pytest.approx(float(shown.score[0, 0]), abs=0.006)
+
+
+def test_the_address_brings_the_view_back(page: Page, server: Server, browser: Browser) -> None:
+    opened(page, server, f"net={TITLE}&with=Standard&with=DropInv&image=3")
+    move_to(page, 0.42)
+    page.get_by_role("button", name="Next draw").click()
+    page.locator('[data-technique="standard"] canvas').focus()
+    page.keyboard.press("Home")
+    asked = "new URLSearchParams(location.search)"
+    page.wait_for_function(f"{asked}.get('p') === '0.42' && {asked}.get('draw') === '2' && {asked}.get('unit') === '1'")
+    counts = [fallen(page, name) for name in ("standard", "dropinv")]
+    with tab(browser) as other:
+        other.goto(page.url)
+        other.locator(".ds-panel canvas").first.wait_for()
+        wait_until(lambda: view(other, "p") == "0.42", "p is not brought back")
+        assert (view(other, "draw"), view(other, "unit")) == ("2", "1")
+        assert [fallen(other, name) for name in ("standard", "dropinv")] == counts
+        assert other.locator(".ds-panel").count() == 2
+
+
+def test_a_wrong_value_in_the_address_is_named(page: Page, server: Server) -> None:
+    opened(page, server, "p=7&net=Nobody&with=Standard")
+    warning = page.get_by_test_id("stAlert")
+    assert "“7” in the address" in warning.inner_text()
+    assert "“Nobody” in the address" in warning.inner_text()
+    assert view(page, "p") == "0.20"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, server: Server, dark: bool) -> None:
+    with tab(browser, 390, 844, dark) as phone:
+        opened(phone, server)
+        main = "document.querySelector('[data-testid=stMain]')"
+        assert phone.evaluate(f"{main}.scrollWidth <= {main}.clientWidth")
+        for button in phone.locator(".ds-masks button:visible").all():
+            assert button.bounding_box()["height"] >= 44
+
+
+def test_a_forged_view_changes_nothing(page: Page, server: Server) -> None:
+    opened(page, server)
+    wishes: list[Any] = [{"p": 7}, {"p": "x", "draw": None, "unit": []}, 3, {"p": 0.5, "draw": 10**9, "unit": 0}]
+    for wish in wishes:
+        page.evaluate("wish => window.dropscopeMasks.tell('view', wish)", wish)
+    move_to(page, 0.61)
+    page.wait_for_function("new URLSearchParams(location.search).get('p') === '0.61'")
+    assert page.get_by_test_id("stAlert").count() == 0
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_the_scene_is_computed_from_the_shipped_network() -> None:
+    """What the tests above hold the browser against."""
+    assert load(NET).title == TITLE
+    assert torch.equal(load_data("digits").test.x[:1], pictures.gallery_of(load(NET)).x[:1])
