@@ -76,9 +76,6 @@ def fixed_order(size: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(_ORDER_SEED))
 
 
-def reference_activations(
-    architecture: Architecture, weights: Mapping[str, Tensor], data: Dataset
-) -> tuple[Tensor, ...]:
-    """What enters each dropout position for the :func:`reference_images`: (R, *units) float32, on the CPU."""
-    model = noiseless(architecture, weights)
+def reference_activations(model: nn.Module, data: Dataset) -> tuple[Tensor, ...]:
+    """What enters each dropout layer of a :func:`noiseless` network for the :func:`reference_images`: (R, *units)."""
     return block_outputs(model, data.normalise(reference_images(data)).to(_CPU))

@@ -19,7 +19,7 @@ from core.dropout import DropCorr, dropouts, factory, kl, noise_parameters, set_
 from core.dropout.schedules import p_at, refresh_every
 from core.environment import choose_device, environment
 from core.randomness import preserved, random_state, seeded_state, set_random_state
-from core.references import Architecture, fixed_order, reference_activations
+from core.references import Architecture, fixed_order, noiseless, reference_activations
 from models import build, network_for
 
 __all__ = ["Config", "ConfigError", "Progress", "Trainer", "choose_device", "environment", "evaluate"]
@@ -273,7 +273,7 @@ class Trainer:
         """What enters each dropout position for the reference images now, without noise: (R, *units), on the CPU."""
         data, c = self.data, self.config
         architecture = Architecture(c.network, data.shape, len(data.classes), c.width)
-        return reference_activations(architecture, self.model.state_dict(), data)
+        return reference_activations(noiseless(architecture, self.model.state_dict()), data)
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the run depends on, for ``torch.save``; loads with ``weights_only=True``."""

@@ -18,8 +18,9 @@ from core import checkpoints
 from core.__main__ import _knobs, _probabilities, main
 from core.__main__ import run as command
 from core.checkpoints import Checkpoint, CheckpointError, files
+from core.checkpoints import trained as from_runs
 from core.config import Config, ConfigError
-from core.data import DATASETS, Dataset, load
+from core.data import DATASETS, Dataset, Split, load
 from core.dropout import TECHNIQUES, DropCorr, Standout, Variational, dropouts
 from core.dropout.dropcorr import centre
 from core.references import reference_images
@@ -199,8 +200,7 @@ def test_dropcorr_takes_its_covariance_from_the_references() -> None:
 
 def test_a_learned_variance_serves_its_own_technique_alone() -> None:
     learned, foreign = checkpoints.load("digits-variational"), checkpoints.load("digits-none")
-    raw = [value for key, value in learned.weights.items() if key.endswith("raw_alpha")]
-    assert len(raw) == 2
+    raw = [learned.weights[f"hidden_{n}.dropout.raw_alpha"] for n in (1, 2)]
     for model in (learned.model(), learned.model("variational"), learned.model("variational", p=0.7)):
         alphas = [layer.alpha.item() for layer in dropouts(model) if isinstance(layer, Variational)]
         assert alphas == pytest.approx([math.exp(value.item()) for value in raw])
@@ -353,10 +353,17 @@ def test_a_run_becomes_a_folder_like_those_that_are_shipped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    measured: list[dict[str, Tensor]] = []
+
+    def noted(model: torch.nn.Module, *data: Any) -> tuple[float, float]:
+        measured.append(model.state_dict())
+        return evaluate(model, *data)
+
     ours = trained(store, "--technique", "dropact", "--snapshots", "--p", "0.1,0.4", "--knob", "count=active")
     shelf = tmp_path / "shelf"
     snapshots.save(shelf / "digits-mine", 1, [torch.zeros(2, 3)])
     capsys.readouterr()
+    monkeypatch.setattr(from_runs, "evaluate", noted)
     assert command(["runs", "checkpoint", ours.name[:8], str(shelf / "digits-mine"), "--every", "2", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     monkeypatch.setattr(files, "SHIPPED", shelf)
@@ -381,6 +388,7 @@ def test_a_run_becomes_a_folder_like_those_that_are_shipped(
     assert theirs.snapshots.epochs == (0.0, 2.0)
     for key, value in ours.weights.items():
         assert torch.equal(theirs.weights[key], value.half().float())
+        assert torch.equal(measured[0][key], theirs.weights[key]), "the accuracy is that of the stored weights"
     assert said == {"checkpoint": str(shelf / "digits-mine"), "run": ours.name, "accuracy": theirs.accuracy}
     assert evaluate(theirs.model(), digits, digits.test)[1] == pytest.approx(theirs.accuracy, abs=1e-6)
     versions = json.loads((shelf / "digits-mine" / "config.json").read_text())["versions"]
@@ -411,6 +419,24 @@ def test_a_run_outlives_its_images(store: RunStore, digits: Dataset) -> None:
     )
     with pytest.raises(CheckpointError, match="are not on this machine: put them back"):
         checkpoints.of_run(store, run)
+
+
+def test_references_are_left_out_where_the_folder_holds_other_images_now(
+    store: RunStore, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = trained(store, "--technique", "standard")
+    larger = Split(torch.zeros(9, 1, 12, 12, dtype=torch.uint8), torch.zeros(9, dtype=torch.long))
+    monkeypatch.setattr(from_runs, "load", lambda *_, **__: replace(digits, train=larger))
+    now = checkpoints.load(ours.name, store)
+    assert (now.shape, now.references) == ((1, 8, 8), ())
+
+
+def test_weights_of_a_run_that_do_not_fit_are_a_sentence(store: RunStore) -> None:
+    ours = trained(store, "--technique", "standard")
+    state, config = store.load_weights_and_config(ours.name)
+    store.save_weights(ours.name, state, {**config, "width": 0.5})
+    with pytest.raises(CheckpointError, match="do not fit the network digits: choose another"):
+        checkpoints.load(ours.name, store)
 
 
 def test_an_older_run_says_its_images_through_its_data_set(store: RunStore) -> None:
