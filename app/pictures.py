@@ -16,7 +16,8 @@ from app.components.sketch import sketch
 from app.controls import Number, Segments, address, notices, plain_text, warn
 from core.checkpoints import CheckpointInfo
 from core.data import DataError, load
-from core.data.uploads import KINDS, MAX_BYTES, MAX_PIXELS, Prepared, Step, embedded_digits, prepare, read_upload
+from core.data.containers import KINDS
+from core.data.uploads import MAX_BYTES, MAX_PIXELS, Prepared, Step, embedded_digits, prepare, read_upload
 
 DIGITS = tuple("0123456789")
 SOURCES = {"data": "Data set", "upload": "Upload", "camera": "Camera", "draw": "Draw"}
@@ -74,10 +75,10 @@ def from_data(gallery: Gallery, index: Number, checkpoint: CheckpointInfo) -> Pi
     if st.session_state.get(index.key, 0) > last:
         st.session_state[index.key] = last
     number = int(index.draw() or 0)
-    with st.container(horizontal=True, gap="small"):
-        step("Previous", "chevron_left", index.key, lambda: (number - 1) % (last + 1))
-        step("Next", "chevron_right", index.key, lambda: (number + 1) % (last + 1))
-        step("Random", "shuffle", index.key, lambda: randrange(last + 1))
+    with st.container(horizontal=True, gap="xsmall", key="picture-leaf"):
+        leaf("Previous", index.key, lambda: (number - 1) % (last + 1))
+        leaf("Next", index.key, lambda: (number + 1) % (last + 1))
+        leaf("Random", index.key, lambda: randrange(last + 1))
     name = gallery.labels[number]
     caption = f"{gallery.title} {number:,}: {name}"
     x = gallery.x[number : number + 1]
@@ -85,11 +86,13 @@ def from_data(gallery: Gallery, index: Number, checkpoint: CheckpointInfo) -> Pi
     return Picture(x, name if name in checkpoint.classes else None, "data", caption, digest(x))
 
 
-def step(label: str, icon: str, key: str, to: Callable[[], int]) -> None:
-    def go() -> None:
+def leaf(label: str, key: str, to: Callable[[], int]) -> None:
+    """A button that turns to another image, whose number ``to`` gives."""
+
+    def turn() -> None:
         st.session_state[key] = to()
 
-    st.button(label, key=f"image-{label.lower()}", icon=f":material/{icon}:", on_click=go, width="stretch")
+    st.button(label, key=f"image-{label.lower()}", on_click=turn, width="stretch")
 
 
 def from_bytes(
@@ -200,7 +203,7 @@ def show(x: Tensor, caption: str) -> None:
 
 
 def show_steps(steps: list[Step]) -> None:
-    with st.expander("How it got there"):
+    with st.expander("How it got there", key="picture-steps"):
         for number, (title, note, image) in enumerate(steps, 1):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 factor = max(1, 2 * _STEP_WIDTH // max(image.shape[:2]))

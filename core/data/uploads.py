@@ -14,38 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.data import ink
+from core.data.containers import kind_of, lean
 from core.data.image_files import Wording, bombs_as_errors, eight_bit, on_white, opened, orientation
 from core.data.sets import Shape, load
 from core.errors import DataError
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 16_000_000
-FORMATS = ("PNG", "JPEG", "WebP", "BMP", "GIF")
-KINDS = "PNG, JPEG, WebP, BMP or GIF"
 
 Square = Literal["crop", "pad"]
 
 # More than any network here takes; every step after decoding costs little then.
 _WORKING_SIDE = 1024
 _SHOWN_SIDE = 192
-# Progressive JPEGs have about ten scans; every one costs a pass over the whole image.
-_MAX_SCANS = 40
-_STARTS = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"BM", "BMP"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-)
-_STRANGERS = (
-    (b"%PDF", "a PDF document"),
-    (b"SIMPLE  =", "a FITS file"),
-    (b"II*\x00", "a TIFF image"),
-    (b"MM\x00*", "a TIFF image"),
-    (b"<svg", "an SVG drawing"),
-    (b"<?xml", "an XML or SVG file"),
-    (b"PK\x03\x04", "a ZIP archive"),
-)
 # Decoding one image at a time bounds the memory that several people's uploads take together; and the filters of
 # warnings, which bombs_as_errors changes, are the whole process's.
 _one_at_a_time = Lock()
@@ -80,18 +61,23 @@ class Prepared(NamedTuple):
 def read_upload(content: bytes) -> Upload:
     """Decode a file of unknown origin: PNG, JPEG, WebP, BMP or GIF (first frame), up to 10 MB and 16 megapixels.
 
-    Nothing is written to disk. What can be told from the file's structure is refused before its pixels are decoded.
+    Nothing is written to disk. What the file's structure or header gives away is refused before pixels are decoded.
     Raises DataError with what is wrong with the file and what to do.
     """
-    kind = _kind(content)
+    if not content:
+        raise DataError("The file is empty; choose an image.")
+    if len(content) > MAX_BYTES:
+        size = len(content) / 2**20
+        raise DataError(f"The file has {size:.1f} MB, more than the {MAX_BYTES // 2**20} MB allowed; make it smaller.")
+    kind = kind_of(content)
     wording = Wording(
         f"The {kind} image",
         too_large="make it smaller",
         unknown="is cut short or damaged; save it anew and choose it again",
         damaged="save it anew and choose it again",
     )
-    _check_structure(content, kind)
-    with _one_at_a_time, bombs_as_errors(), opened(BytesIO(content), wording, (kind.upper(),), MAX_PIXELS) as image:
+    file = BytesIO(lean(content, kind, MAX_PIXELS))
+    with _one_at_a_time, bombs_as_errors(), opened(file, wording, (kind.upper(),), MAX_PIXELS) as image:
         width, height = image.size
         held = f"{kind}, {width:,} × {height:,} pixels{_mode_note(image)}."
         image.draft(None, (_WORKING_SIDE, _WORKING_SIDE))
@@ -100,46 +86,6 @@ def read_upload(content: bytes) -> Upload:
         factor = math.ceil(max(decoded.size) / _WORKING_SIDE)
         # A copy in any case: the decoded image may hold on to the file's bytes.
         return Upload(decoded.reduce(factor) if factor > 1 else decoded.copy(), orientation(image), held)
-
-
-def _kind(content: bytes) -> str:
-    if not content:
-        raise DataError("The file is empty; choose an image.")
-    if len(content) > MAX_BYTES:
-        size = len(content) / 2**20
-        raise DataError(f"The file has {size:.1f} MB, more than the {MAX_BYTES // 2**20} MB allowed; make it smaller.")
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WebP"
-    for start, kind in _STARTS:
-        if content.startswith(start):
-            return kind
-    text = content[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
-    found = next((what for start, what in _STRANGERS if text.startswith(start)), f"no {KINDS} image")
-    raise DataError(f"The file is {found}, whatever its name says; save it as {KINDS} and choose that.")
-
-
-def _check_structure(content: bytes, kind: str) -> None:
-    """Refuse what would cost a decoder much before it fails, or much for nothing."""
-    cut = DataError(f"The {kind} image is cut short: its end is missing; save it anew and choose it again.")
-    if kind == "PNG" and b"IEND" not in content:
-        raise cut
-    if kind == "JPEG":
-        # In a JPEG's pixel data 0xFF never stands before these bytes.
-        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-            raise cut
-        scans = content.count(b"\xff\xda")
-        if scans > _MAX_SCANS:
-            raise DataError(f"The JPEG image has {scans:,} scans where about ten are usual; save it anew as PNG.")
-    if kind == "WebP":
-        if int.from_bytes(content[4:8], "little") + 8 > len(content):
-            raise cut
-        # Its decoder makes room for the whole canvas when it opens a file.
-        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
-        if content[12:16] == b"VP8X" and width * height > MAX_PIXELS:
-            raise DataError(f"The WebP image has more than {MAX_PIXELS // 10**6} million pixels; make it smaller.")
-    if kind == "BMP" and content[14:18] == b"\x28\0\0\0" and content[30:34] in (b"\1\0\0\0", b"\2\0\0\0"):
-        # Pillow unpacks these in Python: seconds for a large one.
-        raise DataError("The BMP image is run-length compressed, which is not read here; save it as PNG.")
 
 
 def _mode_note(image: Image.Image) -> str:
