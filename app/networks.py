@@ -19,7 +19,8 @@ def network_control() -> Choice:
     titles = network_titles()
     asked = st.query_params.get("net")
     if asked in titles:
-        st.query_params["net"] = titles[asked]
+        st.session_state["net"] = asked
+        del st.query_params["net"]
     return Choice("net", "Network", titles, FIRST if FIRST in titles else next(iter(titles)))
 
 

@@ -16,15 +16,19 @@ from core.dropout import TECHNIQUES
 from core.inspection.covariance import Matrix, as_correlation, block_size, constant, directions
 from core.inspection.together import Agreement
 
-TITLES = techniques()
 JOINT = "Agreement"
+
+
+def title(technique: str) -> str:
+    """What a person reads for a technique."""
+    return techniques()[technique]
 
 
 def agreement_table(shown: Shown, able: Sequence[str]) -> pd.DataFrame:
     """How falling together agrees with what varies together, a technique a row."""
     rows = [
         {
-            "Technique": TITLES[name],
+            "Technique": title(name),
             "Agreement with covariance": pairs.agreed(shown.source, name, shown.p, "covariance"),
             "Agreement with correlation": pairs.agreed(shown.source, name, shown.p, "correlation"),
             "Units that fall": percent(np.diag(pairs.falling(shown.source, name, shown.p).frequency).mean()),
@@ -39,16 +43,16 @@ def change_table(shown: Shown, able: Sequence[str]) -> pd.DataFrame:
     rows = [change(shown, "Without dropout", pairs.before(shown.source), pairs.eigenvalues(shown.source, None, 0.0))]
     for name in able:
         after = pairs.after(shown.source, name, shown.p)
-        row = change(shown, TITLES[name], after, pairs.eigenvalues(shown.source, name, shown.p))
+        row = change(shown, title(name), after, pairs.eigenvalues(shown.source, name, shown.p))
         falls = TECHNIQUES[name].drops == "units"
         rows.append(row | {JOINT: pairs.agreed(shown.source, name, shown.p, "after") if falls else "drops no units"})
     return pd.DataFrame(rows)
 
 
-def change(shown: Shown, title: str, covariance: Matrix, eigenvalues: Matrix) -> dict[str, Any]:
+def change(shown: Shown, what: str, covariance: Matrix, eigenvalues: Matrix) -> dict[str, Any]:
     total = np.trace(pairs.before(shown.source))
     return {
-        "Technique": title,
+        "Technique": what,
         "Variance": f"{np.trace(covariance) / total:.2f} ×" if total > 0 else "–",
         "Mean |r|": f"{mean_size(as_correlation(covariance)):.2f}",
         "Directions": f"{directions(eigenvalues):.1f}",
@@ -76,7 +80,7 @@ def agreement_in_words(shown: Shown, able: Sequence[str]) -> str:
 def change_in_words(shown: Shown, able: Sequence[str]) -> str:
     """How far correlations shrink, a technique each."""
     parts = [
-        f"behind {TITLES[name]} {mean_size(as_correlation(pairs.after(shown.source, name, shown.p))):.2f}"
+        f"behind {title(name)} {mean_size(as_correlation(pairs.after(shown.source, name, shown.p))):.2f}"
         for name in able
     ]
     before = mean_size(pairs.correlated(shown.source))
@@ -91,9 +95,7 @@ def drift_in_words(epochs: Sequence[float], drift: Matrix, refresh: int) -> str:
         return f"The one estimate is that of the {start}: it is soon worth nothing."
     said = f"Once training is under way, the covariance drifts by up to {100 * sizes[1]:.0f} % between estimates."
     if leaves_chart(drift, refresh):
-        said += (
-            f" The first estimate is that of the {start}: the drift from it, {100 * sizes[0]:,.0f} %, leaves the chart."
-        )
+        said += f" The first is that of the {start}: from there it drifts by {100 * sizes[0]:,.0f} %, off the chart."
     return said
 
 
@@ -153,7 +155,7 @@ def spread_out(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def listed(names: Sequence[str], found: dict[str, Agreement]) -> str:
-    parts = [f"{TITLES[name]} ({interval(found[name])})" for name in names]
+    parts = [f"{title(name)} ({interval(found[name])})" for name in names]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 

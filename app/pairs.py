@@ -107,7 +107,10 @@ def images(net: Checkpoint, batch: str) -> Tensor:
     """The normalised images behind a batch (R, C, H, W). UnavailableError where the data set is not on this machine."""
     found = dataset(net.dataset)
     if found is None or found.shape != net.shape:
-        raise UnavailableError(f"The images of {net.title} are not on this machine: choose the reference activations.")
+        raise UnavailableError(
+            f"The images of {net.title} are not on this machine. Choose the training images instead: what they make of "
+            "the layers comes with the network."
+        )
     if batch == "reference":
         return net.normalise(reference_images(found))
     return net.normalise(found.test.x[fixed_order(len(found.test))[:REFERENCE_IMAGES]])
@@ -147,10 +150,8 @@ def after(source: Source, technique: str, p: float) -> Matrix:
 def falling(source: Source, technique: str, p: float) -> CoDrop:
     """How often they fall together. UnavailableError."""
     if TECHNIQUES[technique].drops != "units":
-        what = "weights, not units" if TECHNIQUES[technique].drops else "nothing: it multiplies units by random factors"
-        raise UnavailableError(
-            f"{TECHNIQUES[technique].title} drops {what}. See what it does under “Before and after”."
-        )
+        what = "drops weights, not units" if TECHNIQUES[technique].drops else "multiplies units and drops none"
+        raise UnavailableError(f"{TECHNIQUES[technique].title} {what}. “Before and after” shows what it does.")
     layer, x = placed(source, technique, p)
     return co_drop(layer, x, DRAWS, units(source))
 

@@ -86,6 +86,7 @@ def page() -> None:
 def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
     """The controls, and before them what does not fit them in the address."""
     first = network_control()
+    given = address()
     with parts["main"]:
         columns = [column for pair in st.columns(2, gap="medium") for column in pair.columns(2, wrap=False)]
     with columns[0]:
@@ -94,7 +95,7 @@ def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
     net = network(name, state)
     controls = controls_for(net, state)
     with parts["warnings"]:
-        warn(notices(address(), [first, *controls.values()]))
+        warn(notices(given, [first, *controls.values()]))
     chosen = {}
     for column, key in zip(columns[1:], ("layer", "p"), strict=False):
         with column:
@@ -126,7 +127,7 @@ def controls_for(net: Checkpoint, state: int) -> dict[str, Any]:
         str(place.index): f"{place.title} · {math.prod(place.units):,}" for place in pairs.places(net.name, state)
     }
     controls: list[Control] = [
-        Choice("layer", "Layer · units", layers, "0"),
+        Choice("layer", "Layer", layers, "0"),
         Slider("p", "Drop probability p", 0.2, 0.05, 0.95, 0.05, "%.2f",
                help="The share of units that fall on average. The random numbers stay the same when p changes."),
         Choices("with", "Techniques", TITLES, ("standard", "dropcorr")),
