@@ -35,8 +35,8 @@ CELLS = {
 }
 
 LEAD = """Leave dropout on and ask again and again: every pass draws new masks at all dropout layers. If the answers
-agree, the network can do without any few of its units; if they scatter, its answer hangs on some. The masks of the
-outliers show on which."""
+agree, the network can do without any few of its units; if they scatter, its answer hangs on some. The masks of
+the outliers show which."""
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -130,7 +130,7 @@ def _choose(names: Sequence[str], key: str) -> tuple[str, int]:
 
 def _masks(panels: Sequence[Still], technique: str, key: str) -> None:
     far = len(panels) > 1
-    st.markdown("**The passes furthest from the mean, and the most typical**" if far else "**A typical pass**")
+    st.markdown("**Furthest from the mean, and most typical**" if far else "**A typical pass**")
     stills(panels, key=f"{key}-masks")
     st.caption(CELLS[TECHNIQUES[technique].drops])
 
@@ -217,6 +217,6 @@ def table(answers: Answers, classes: Sequence[str]) -> pd.DataFrame:
     columns: dict[str, Any] = {
         "pass": np.arange(1, len(p) + 1),
         "says": [classes[k] for k in answers.says.tolist()],
-        "distance to the mean": answers.distance.numpy(),
+        "total variation from the mean": answers.distance.numpy(),
     }
     return pd.DataFrame(columns | {f"probability of {name}": p[:, k] for k, name in enumerate(classes)})

@@ -32,7 +32,7 @@ def chart(answers: Answers, classes: Sequence[str], technique: str) -> Chart:
         xaxis={"title": {"text": "Probability (%)"}, "range": [-3, 103]},
         yaxis={
             "title": {"text": "Class"}, "tickvals": list(range(len(names))), "ticktext": names, "showgrid": False,
-            "range": [len(names) - 0.5, -0.5],
+            "range": [len(names) - 0.5, -0.5], "fixedrange": True,
         },
         template=None,
     )  # fmt: skip

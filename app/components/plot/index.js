@@ -24,7 +24,9 @@ class Figure {
     this.caption.textContent = data.title;
     this.plot.setAttribute("aria-label", data.alt);
     this.plot.classList.toggle("ds-square", data.square);
-    this.plot.style.height = data.square ? "" : `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
+    const height = data.square ? "" : `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
+    this.resized = this.drawn && height !== this.plot.style.height;
+    this.plot.style.height = height;
     this.plot.style.maxHeight = `${data.height}px`;
     this.legend.setAttribute("aria-label", `Shown in: ${data.title}`);
     this.drawLegend();
@@ -74,7 +76,8 @@ class Figure {
     const { data, layout } = this.recoloured();
     for (const trace of data) if (this.hidden.has(trace.legendgroup)) trace.visible = false;
     const { template, ...own } = layout;
-    this.Plotly.react(
+    this.drawn = true;
+    await this.Plotly.react(
       this.plot,
       data,
       {
@@ -86,6 +89,9 @@ class Figure {
       },
       PLOT_CONFIG,
     );
+    // Plotly follows the window, but not a figure that gets another height with other data.
+    if (this.resized && !this.closed && this.plot.clientHeight > 0) this.Plotly.Plots.resize(this.plot);
+    this.resized = false;
   }
 
   close() {
