@@ -10,6 +10,7 @@ from app.controls import Choice
 from core import checkpoints
 from core.checkpoints import Checkpoint
 from core.home import home
+from core.inspection import Position
 
 FIRST = "digits-dropcorr"
 
@@ -19,8 +20,8 @@ def network_control() -> Choice:
     titles = network_titles()
     asked = st.query_params.get("net")
     if asked in titles:
-        st.session_state["net"] = asked
-        del st.query_params["net"]
+        st.query_params["net"] = titles[asked]
+        st.rerun()
     return Choice("net", "Network", titles, FIRST if FIRST in titles else next(iter(titles)))
 
 
@@ -30,6 +31,12 @@ def network_titles() -> dict[str, str]:
     found |= {run.id: run.name for run in services.store().list() if weights_of(run.id).exists()}
     titles = list(found.values())
     return {name: title if titles.count(title) == 1 else f"{title} · {name}" for name, title in found.items()}
+
+
+def layer_title(place: Position) -> str:
+    """What a person reads for a place of dropout: Hidden 1 · 128 units."""
+    shape = f"{place.units[0]} units" if len(place.units) == 1 else " × ".join(map(str, place.units))
+    return f"{place.title} · {shape}"
 
 
 def network(name: str, state: int | None = None) -> Checkpoint:

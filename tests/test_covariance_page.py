@@ -150,7 +150,9 @@ def test_an_address_may_carry_the_name_of_a_network() -> None:
 
 
 def test_the_address_brings_back_what_was_chosen() -> None:
-    test = opened(layer="Hidden 2 · 128", p="0.4", measure="Correlation", order="Variance", epoch="24", refresh="8")
+    test = opened(
+        layer="Hidden 2 · 128 units", p="0.4", measure="Correlation", order="Variance", epoch="24", refresh="8"
+    )
     assert not test.warning
     assert "Pairs with a larger correlation" in words(test)
     assert test.slider(key="p").value == 0.4
@@ -219,7 +221,7 @@ def test_a_run_shows_once_it_has_weights_and_a_wide_layer_by_blocks() -> None:
     assert waiting not in network_titles()
     test = opened(net=run)
     assert not test.exception
-    assert test.selectbox(key="layer").options == ["Hidden 1 · 320", "Hidden 2 · 320"]
+    assert test.selectbox(key="layer").options == ["Hidden 1 · 320 units", "Hidden 2 · 320 units"]
     assert "Each cell is the mean over 2 × 2 pairs of units that are neighbours in this order." in words(test)
     assert not test.get("select_slider")
     assert "Block of 2 units, by clustering" in panels(test)["Covariance without dropout (activation²)"]["figure"]
@@ -249,6 +251,11 @@ def test_falling_beyond_chance_is_centred_on_zero() -> None:
     figure = panels(opened(count="More than by chance"))["DropCorr: together more than by chance (% of masks)"]
     heatmap = json.loads(figure["figure"])["data"][0]
     assert heatmap["zmin"] == -heatmap["zmax"]
+
+
+def test_matrices_reach_the_browser_as_bytes() -> None:
+    for figure in list(panels(opened()).values())[:3]:
+        assert json.loads(figure["figure"])["data"][0]["z"].keys() == {"dtype", "bdata", "shape"}
 
 
 def test_panels_of_one_unit_share_their_colours_unless_asked_not_to() -> None:

@@ -1,6 +1,5 @@
 """Covariance: which units vary together, and which fall together."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +26,7 @@ from app.controls import (
     warn,
 )
 from app.names import techniques
-from app.networks import network, network_control, stamp
+from app.networks import layer_title, network, network_control, stamp
 from app.pairs import AROUND, FALLING, Shown, Source, UnavailableError
 from app.theme import style
 from core.checkpoints import Checkpoint
@@ -123,9 +122,7 @@ def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
 
 def controls_for(net: Checkpoint, state: int) -> dict[str, Any]:
     """Key → control, for a network with its layers and snapshots."""
-    layers = {
-        str(place.index): f"{place.title} · {math.prod(place.units):,}" for place in pairs.places(net.name, state)
-    }
+    layers = {str(place.index): layer_title(place) for place in pairs.places(net.name, state)}
     controls: list[Control] = [
         Choice("layer", "Layer", layers, "0"),
         Slider("p", "Drop probability p", 0.2, 0.05, 0.95, 0.05, "%.2f",
