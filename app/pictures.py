@@ -60,7 +60,7 @@ def choose(checkpoint: CheckpointInfo) -> Picture | None:
     gallery = gallery_of(checkpoint)
     source = Segments("from", "Image from", SOURCES, "data")
     index = Number("image", "Test image", 0, 0, len(gallery.x) - 1, 1, integer=True)
-    square = Segments("square", "Sides that are longer", SQUARES, "crop")
+    square = Segments("square", "Longer side", SQUARES, "crop")
     warn(notices(address(), [source, index, square]))
     chosen = source.draw()
     if chosen == "data":
@@ -71,9 +71,6 @@ def choose(checkpoint: CheckpointInfo) -> Picture | None:
 
 def from_data(gallery: Gallery, index: Number, checkpoint: CheckpointInfo) -> Picture:
     last = len(gallery.x) - 1
-    # Another network's data set may have had more images.
-    if st.session_state.get(index.key, 0) > last:
-        st.session_state[index.key] = last
     number = int(index.draw() or 0)
     with st.container(horizontal=True, gap="xsmall", key="picture-leaf"):
         leaf("Previous", index.key, lambda: (number - 1) % (last + 1))

@@ -309,6 +309,12 @@ def test_steps_that_change_nothing_are_left_out() -> None:
     np.testing.assert_array_equal(prepared.x[0, 0], x)
 
 
+def test_an_opaque_image_with_an_alpha_channel_has_nothing_to_lay_on_white() -> None:
+    for clear in (255, 254):
+        prepared = prepare(read_upload(encoded(Image.new("RGBA", (8, 8), (9, 9, 9, clear)))), (3, 8, 8))
+        assert ("Laid on white" in titles(prepared)) == (clear < 255)
+
+
 def test_wide_images_are_cropped_or_padded_with_their_border() -> None:
     wide = np.full((20, 60, 3), (10, 200, 30), np.uint8)
     wide[:, 25:35] = 255

@@ -72,17 +72,11 @@ def _png(content: bytes) -> bytes:
 
 
 def _jpeg(content: bytes) -> bytes:
-    # In a JPEG's pixel data 0xFF never stands before these bytes.
-    if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        raise _cut_short("JPEG")
-    scans = content.count(b"\xff\xda")
-    if scans > _MAX_SCANS:
-        raise DataError(f"The JPEG image has {scans:,} scans where about ten are usual; save it anew as PNG.")
     kept, at, exif = [content[:2]], 2, b""
     for _ in range(_MAX_PARTS):
         marker = content[at + 1]
         if marker == _JPEG_SCAN:
-            return b"".join([*kept, exif, content[at:]])
+            return b"".join([*kept, exif, _jpeg_pixels(content[at:])])
         if marker == 0xFF:
             at += 1
             continue
@@ -98,6 +92,16 @@ def _jpeg(content: bytes) -> bytes:
             exif = content[at:end]
         at = end
     raise _too_many_parts("JPEG")
+
+
+def _jpeg_pixels(content: bytes) -> bytes:
+    """All from the first scan on; in pixel data 0xFF never stands before the bytes looked for."""
+    if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+        raise _cut_short("JPEG")
+    scans = content.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise DataError(f"The JPEG image has {scans:,} scans where about ten are usual; save it anew as PNG.")
+    return content
 
 
 def _gif(content: bytes) -> bytes:

@@ -148,7 +148,8 @@ def _upright(image: Image.Image, orientation: int) -> tuple[Image.Image, str]:
 
 
 def _without_transparency(image: Image.Image) -> tuple[Image.Image, str]:
-    return on_white(image), "Transparent parts are white now." if image.has_transparency_data else ""
+    seen_through = image.has_transparency_data and image.getchannel("A").getextrema() != (255, 255)
+    return on_white(image), "Transparent parts are white now." if seen_through else ""
 
 
 def _in_channels(image: Image.Image, channels: int) -> tuple[Image.Image, str]:
