@@ -6,6 +6,7 @@ arXiv:1112.5745: H[E p] = E H[p] + I, the doubt of all passes together is that w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,17 +146,16 @@ def monte_carlo(
                 layer.turn_to(p)
             layer.training = layer is not watched  # of the layer alone, not of what it wraps
         torch.manual_seed(seed)
-        whole, rest = divmod(passes, rows)
-        parts = [_some_passes(model, watched, x, size) for size in [*[rows] * whole, *[rest] * (rest > 0)]]
-        answers, doings = zip(*parts, strict=True)
-        return MonteCarlo(
-            technique=watched.name,
-            units=doings[0].units,
-            probabilities=torch.cat(answers),
-            activation=_joined([doing.activation for doing in doings], passes),
-            fallen=_joined([doing.fallen for doing in doings], passes) if watched.drops == "units" else None,
-            factor=_joined([doing.factor for doing in doings], passes),
-        )
+        sizes = [min(rows, passes - start) for start in range(0, passes, rows)]
+        doing = _gathered((_some_passes(model, watched, x, size) for size in sizes), passes)
+    return MonteCarlo(
+        probabilities=doing.probabilities.double(),
+        technique=watched.name,
+        units=tuple(doing.activation.shape[1:]),
+        activation=doing.activation.flatten(1),
+        fallen=doing.fallen.flatten(1) if watched.drops == "units" else None,
+        factor=doing.factor.flatten(1),
+    )
 
 
 def rows_at_once(model: nn.Module, x: Tensor) -> int:
@@ -172,17 +172,17 @@ def rows_at_once(model: nn.Module, x: Tensor) -> int:
 
 
 class _Doing(NamedTuple):
-    """What noise did to a layer in M passes: shape of the units, and (M, *units) as :class:`MonteCarlo` has them."""
+    """Answers of M passes (M, K), and what noise did to a layer in them, (M, *units), as in :class:`MonteCarlo`."""
 
-    units: tuple[int, ...]
+    probabilities: Tensor
     activation: Tensor
     fallen: Tensor
     factor: Tensor
 
 
-def _some_passes(model: nn.Module, watched: Dropout, x: Tensor, size: int) -> tuple[Tensor, _Doing]:
-    """Probabilities (M, K) of ``size`` passes; what lies before the first dropout layer runs once for all of them."""
-    seen: list[_Doing] = []
+def _some_passes(model: nn.Module, watched: Dropout, x: Tensor, size: int) -> _Doing:
+    """``size`` passes in one forward; what lies before the first dropout layer runs once for all of them."""
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def multiply(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         rows = repeated(inputs[0], size) if len(inputs[0]) == 1 else inputs[0]
@@ -193,18 +193,18 @@ def _some_passes(model: nn.Module, watched: Dropout, x: Tensor, size: int) -> tu
         return (rows,)
 
     def act(_layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        y, doing = _disturb(watched, inputs[0])
-        seen.append(doing)
+        y, did = _disturb(watched, inputs[0])
+        seen.append(did)
         return y
 
     hooks = [layer.register_forward_pre_hook(multiply) for layer in dropouts(model)]
     with _removed_after([*hooks, watched.register_forward_hook(act)]):
         logits: Tensor = model(x)
-    return logits.float().softmax(1).cpu().double(), seen[0]
+    return _Doing(logits.float().softmax(1).cpu(), *seen[0])
 
 
-def _disturb(layer: Dropout, x: Tensor) -> tuple[Tensor, _Doing]:
-    """The layer's training forward on x (M, …), by its own two halves, and what it did to each unit."""
+def _disturb(layer: Dropout, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """The layer's training forward on x (M, …), by its own two halves; and the units, which fell, and their factors."""
     clean = repeated(layer.undisturbed(x[:1]), len(x)) if x.stride(0) == 0 else layer.undisturbed(x)
     if layer.p == 0.0:
         y, effect = clean, Effect(None, clean.new_ones(()))
@@ -213,19 +213,34 @@ def _disturb(layer: Dropout, x: Tensor) -> tuple[Tensor, _Doing]:
         y = layer.perturb(x, noise)
         effect = layer.effect(x, noise) if layer.drops != "weights" else Effect(None, _ratio(y, clean))
     fallen = torch.zeros((), dtype=torch.bool, device=x.device) if effect.fallen is None else effect.fallen
-    parts = (clean.float(), fallen, effect.factor.float())
-    return y, _Doing(tuple(clean.shape[1:]), *(part.expand(clean.shape).flatten(1).cpu() for part in parts))
+    shape = clean.shape
+    return y, (clean.float().cpu(), fallen.expand(shape).cpu(), effect.factor.float().expand(shape).cpu())
 
 
 def _ratio(y: Tensor, clean: Tensor) -> Tensor:
     return torch.where(clean != 0, y / clean, 1.0)
 
 
-def _joined(parts: Sequence[Tensor], passes: int) -> Tensor:
-    """Parts (M, N) as one (T, N), without a copy where one row stands for all passes."""
-    if all(part.stride(0) == 0 for part in parts):
-        return parts[0][:1].expand(passes, -1)
-    return torch.cat(list(parts))
+def _gathered(parts: Iterator[_Doing], passes: int) -> _Doing:
+    """Parts as one of all T passes, without a copy where one row stands for all.
+
+    Copied into one place, because small tensors that stay between large ones that go would keep the memory of those.
+    """
+    first = next(parts)
+    whole = _Doing(*(_room(part, passes) for part in first))
+    start = 0
+    for doing in itertools.chain([first], parts):
+        for room, part in zip(whole, doing, strict=True):
+            if room.stride(0) != 0:
+                room[start : start + len(part)] = part
+        start += len(doing.probabilities)
+    return whole
+
+
+def _room(part: Tensor, passes: int) -> Tensor:
+    if part.stride(0) == 0:
+        return repeated(part[:1], passes)
+    return part.new_empty(passes, *part.shape[1:])
 
 
 @contextmanager
