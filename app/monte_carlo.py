@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.components.plot import plot
 from app.components.stills import Still, stills
@@ -20,11 +20,13 @@ from app.monte_carlo_charts import chart, height
 from app.names import techniques as technique_titles
 from app.pictures import Picture
 from core.checkpoints import Checkpoint
-from core.dropout import TECHNIQUES
+from core.dropout import TECHNIQUES, DropConnect, dropouts
 from core.inspection import Answers, MonteCarlo, monte_carlo
 from core.inspection.monte_carlo import POSTERIOR
 
 PASSES = {"50": "50", "200": "200", "1000": "1000"}
+# Numbers drawn for masks of weights: what takes a few seconds.
+MOST_DRAWN, FEWEST_PASSES = 300_000_000, 20
 OUTLIERS = 3
 # Below this a pass differs from the mean by rounding alone.
 ROUNDING = 1e-6
@@ -98,12 +100,15 @@ def _ask(
     technique, passes = _choose(names, key)
     own = tuple(sorted(options.get(technique, {}).items()))
     question = Question(checkpoint, picture.key, technique, own, p, passes, position, picture.x)
-    reply = asked(question)
+    with st.spinner("Asking again and again …", show_time=False):
+        reply = asked(question)
     left, right = st.columns([5, 4], gap="large")
     with left:
         plot(chart(reply.answers, checkpoint.classes, technique), key=f"{key}-answers", height=height(reply.answers))
         st.markdown(sentence(reply.answers, checkpoint.classes, technique))
         st.caption(meaning(technique, p, checkpoint))
+        if (made := len(reply.answers.probabilities)) < passes:
+            st.caption(f"Every pass draws a mask of millions of weights here, so {made} were made, not {passes}.")
         st.download_button(
             "Passes as CSV",
             lambda: table(reply.answers, checkpoint.classes).to_csv(index=False),
@@ -139,14 +144,21 @@ def _masks(panels: Sequence[Still], technique: str, key: str) -> None:
 def asked(question: Question) -> Reply:
     """The passes of a question; what is kept is small, whatever the layer's size."""
     checkpoint = question.checkpoint
+    model = checkpoint.model(question.technique, **dict(question.options))
     result = monte_carlo(
-        checkpoint.model(question.technique, **dict(question.options)),
+        model,
         checkpoint.normalise(question.x),
-        passes=question.passes,
+        passes=affordable(model, question.passes),
         p=question.p,
         position=question.position,
     )
     return Reply(Answers(result.probabilities), panels(result, checkpoint.classes))
+
+
+def affordable(model: nn.Module, passes: int) -> int:
+    """``passes``, or fewer where each draws a mask of millions of weights: a page is not to stand still for minutes."""
+    weights = sum(layer.layer.weight.numel() for layer in dropouts(model) if isinstance(layer, DropConnect))
+    return min(passes, max(FEWEST_PASSES, MOST_DRAWN // max(1, weights)))
 
 
 def panels(result: MonteCarlo, classes: Sequence[str]) -> list[Still]:

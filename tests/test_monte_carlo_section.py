@@ -18,8 +18,9 @@ from app.monte_carlo_charts import EACH, MIDDLE, chart, drawn, height
 from app.pictures import Picture
 from app.theme import style
 from core.checkpoints import Checkpoint, load
-from core.dropout import TECHNIQUES
+from core.dropout import TECHNIQUES, factory
 from core.inspection import Answers, monte_carlo
+from models import build
 
 CLASSES = ("cat & <dog>", "50 %", "*bird*")
 
@@ -196,6 +197,15 @@ def test_equal_questions_are_answered_once(net: Checkpoint) -> None:
     assert all(section.asked(other) is not first for other in others)
 
 
+def test_masks_of_millions_of_weights_are_drawn_less_often(net: Checkpoint) -> None:
+    assert section.affordable(net.model("dropconnect"), 1000) == 1000
+    assert section.affordable(net.model("standard"), 1000) == 1000
+    large = build("mnist", factory("dropconnect"))
+    passes = section.affordable(large, 1000)
+    assert 20 <= passes < 50
+    assert passes * (6272 * 1000 + 1000 * 1000) <= section.MOST_DRAWN < 1000 * 6272 * 1000
+
+
 # On a page
 
 
@@ -207,6 +217,16 @@ def test_the_address_carries_technique_and_passes() -> None:
     assert "passes it says" in test.markdown[0].value
     assert "50 passes" in test.markdown[0].value
     assert not test.warning
+
+
+def test_fewer_passes_than_asked_for_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(section, "MOST_DRAWN", 30 * (512 * 128 + 128 * 128))
+    test = AppTest.from_function(page, default_timeout=60)
+    test.session_state["names"] = ["dropconnect"]
+    test.run()
+    assert not test.exception
+    assert "so 30 were made, not 200" in test.caption[1].value
+    assert "30 passes it says" in test.markdown[0].value
 
 
 def test_a_wrong_address_is_named_and_changes_nothing() -> None:
