@@ -63,16 +63,17 @@ def change(shown: Shown, what: str, covariance: Matrix, eigenvalues: Matrix) -> 
 def agreement_in_words(shown: Shown, able: Sequence[str]) -> str:
     """One number a technique, sorted by what it says."""
     found = {name: pairs.agreed(shown.source, name, shown.p, shown.measure) for name in able}
-    more = [name for name, r in found.items() if r.low > 0]
-    less = [name for name, r in found.items() if r.high < 0]
-    rest = [name for name in found if name not in (*more, *less)]
+    known = {name: r for name, r in found.items() if not math.isnan(r.r)}
+    more = [name for name, r in known.items() if r.low > 0]
+    less = [name for name, r in known.items() if r.high < 0]
+    rest = [name for name in known if name not in (*more, *less)]
     said = [
         f"fall together {how} under {listed(names, found)}."
         for how, names in (("more often", more), ("less often", less), ("neither more nor less often", rest))
         if names
     ]
     if not said:
-        return ""
+        return "All pairs fall together equally often." if found else ""
     note = "In brackets: the correlation over all pairs, with its 95 % interval."
     return " ".join([f"Pairs with a larger {shown.measure} {said[0]}", *(f"They {part}" for part in said[1:]), note])
 
@@ -95,7 +96,7 @@ def drift_in_words(epochs: Sequence[float], drift: Matrix, refresh: int) -> str:
         return f"The one estimate is that of the {start}: it is soon worth nothing."
     said = f"Once training is under way, the covariance drifts by up to {100 * sizes[1]:.0f} % between estimates."
     if leaves_chart(drift, refresh):
-        said += f" The first is that of the {start}: from there it drifts by {100 * sizes[0]:,.0f} %, off the chart."
+        said += f" The first is that of the {start}: from there it drifts by {sizes[0]:,.0f} × its size, off the chart."
     return said
 
 
@@ -110,6 +111,7 @@ def remarks(shown: Shown) -> str:
     if block_size(n) > 1:
         size = block_size(n)
         said.append(f"Each cell is the mean over {size} × {size} pairs of units that are neighbours in this order.")
+        said.append("A layer as wide as this takes seconds to count at each new p.")
     if still:
         said.append(f"{still} of {n:,} units never change on these images: they vary with nothing and are left blank.")
     kept = shown.source.estimated.epoch

@@ -218,6 +218,10 @@ def test_covariance_after_no_dropout_is_that_before() -> None:
     np.testing.assert_allclose(covariance_after(Variational(0.0), x, 1), covariance(x), atol=1e-12)
 
 
+def test_where_everything_falls_nothing_varies() -> None:
+    assert not covariance_after(Standard(1.0), grouped(40) + 0.1, 3).any()
+
+
 def test_order_by_variance_puts_the_largest_first_and_keeps_equal_ones_in_place() -> None:
     x = torch.tensor([[0.0, 5.0, 1.0, 0.0, 1.0], [1.0, -5.0, 1.0, 1.0, 1.0]])
     assert order(x, "variance").tolist() == [1, 0, 3, 2, 4]

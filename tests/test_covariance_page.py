@@ -138,7 +138,7 @@ def test_wrong_values_in_the_address_are_named_and_fall_back() -> None:
     for wrong, control in (("Foo", "Network"), ("9", "Layer"), ("Size", "Order of units"),
                            ("3", "Epoch of training"), ("Nothing", "Techniques")):  # fmt: skip
         assert f"“{wrong}” in the address is no choice of “{control}”" in said
-    assert "“2” in the address does not lie between 0.05 and 0.95" in said
+    assert "“2” in the address does not lie between 0 and 1" in said
     assert test.slider(key="p").value == 0.2
     assert test.selectbox(key="net").value == NET
 
@@ -235,6 +235,16 @@ def test_of_a_very_wide_layer_a_part_is_looked_at(monkeypatch: pytest.MonkeyPatc
     assert "The layer has 128 units; 64 of them, chosen once at random, are looked at." in words(test)
     found = pairs.falling(Source(run, stamp(run), 0), "standard", 0.2)
     assert found.frequency.shape == (64, 64)
+
+
+@pytest.mark.parametrize("p", ["0", "1"])
+@pytest.mark.parametrize("view", ["Falling together", "Before and after"])
+def test_the_ends_of_p_are_shown_too(p: str, view: str) -> None:
+    test = opened(p=p, view=view, techniques=[cls.title for cls in TECHNIQUES.values()])
+    assert not test.exception
+    assert not test.warning
+    if view == "Falling together" and p == "0":
+        assert "All pairs fall together equally often." in words(test)
 
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

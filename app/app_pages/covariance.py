@@ -125,7 +125,7 @@ def controls_for(net: Checkpoint, state: int) -> dict[str, Any]:
     layers = {str(place.index): layer_title(place) for place in pairs.places(net.name, state)}
     controls: list[Control] = [
         Choice("layer", "Layer", layers, "0"),
-        Slider("p", "Drop probability p", 0.2, 0.05, 0.95, 0.05, "%.2f",
+        Slider("p", "Drop probability p", 0.2, 0.0, 1.0, 0.05, "%.2f",
                help="The share of units that fall on average. The random numbers stay the same when p changes."),
         Choices("with", "Techniques", TITLES, ("standard", "dropcorr")),
         Segments("view", "Show", {FALLING: "Falling together", AROUND: "Before and after"}, FALLING,

@@ -98,7 +98,10 @@ def covariance_after(layer: Dropout, x: Tensor, draws: int = 50, units: Indices 
             noisy = clean if layer.p == 0.0 else _columns(layer.perturb(x, layer.draw(x)), units).double()
             total += (noisy - middle).sum(0)
             squares += (noisy - middle).T @ (noisy - middle)
-    return ((squares - torch.outer(total, total) / size) / (size - 1)).numpy()
+    S = squares - torch.outer(total, total) / size
+    still = S.diagonal() <= 1e-12 * squares.diagonal()  # but for rounding these units never change
+    S[still, :] = S[:, still] = 0.0
+    return (S / (size - 1)).numpy()
 
 
 def trend(matrix: Matrix, frequency: Matrix, bins: int = 20) -> Trend:
