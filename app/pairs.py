@@ -29,6 +29,10 @@ from core.inspection.together import Agreement, CoDrop, Trend, agreement, co_dro
 from core.references import REFERENCE_IMAGES, block_outputs, fixed_order, noiseless, reference_images
 
 FALLING, AROUND = "falling", "around"
+WITHOUT_IMAGES = {
+    "reference": ", and nothing else tells what enters the layer: put the data set there.",
+    "test": ". Choose the training images instead: what they make of the layers comes with the network.",
+}
 DRAWS = 25
 # Of a wider layer so many units are looked at: matrices of all pairs would not fit.
 MOST_UNITS = 1024
@@ -107,10 +111,7 @@ def images(net: Checkpoint, batch: str) -> Tensor:
     """The normalised images behind a batch (R, C, H, W). UnavailableError where the data set is not on this machine."""
     found = dataset(net.dataset)
     if found is None or found.shape != net.shape:
-        raise UnavailableError(
-            f"The images of {net.title} are not on this machine. Choose the training images instead: what they make of "
-            "the layers comes with the network."
-        )
+        raise UnavailableError(f"The images of {net.title} are not on this machine{WITHOUT_IMAGES[batch]}")
     if batch == "reference":
         return net.normalise(reference_images(found))
     return net.normalise(found.test.x[fixed_order(len(found.test))[:REFERENCE_IMAGES]])
@@ -231,7 +232,10 @@ def given_to_wrapper(net: Checkpoint, model: nn.Module, source: Source, layer: L
         raise UnavailableError(
             f"{layer.title} acts inside its layer, and earlier epochs kept activations only: choose the last epoch."
         )
-    x = activations(model, images(net, source.batch), source.position)
+    try:
+        x = activations(model, images(net, source.batch), source.position)
+    except UnavailableError as reason:
+        raise UnavailableError(f"{layer.title} acts inside its layer. {reason}") from None
     with torch.no_grad():
         given = layer.undisturbed(x[:1])[0].numel()
     if given != clean(source)[0].numel():

@@ -203,6 +203,10 @@ def test_images_that_are_not_here_leave_the_reference_activations(monkeypatch: p
     monkeypatch.setattr(pairs, "dataset", lambda name: None)
     pairs.clean.cache_clear()
     assert not opened().info
+    test = opened(techniques=["Standout"])
+    assert test.info[0].value.startswith(
+        "Standout acts inside its layer. The images of Digits · DropCorr are not on this"
+    )
     test = opened(batch="Test images")
     assert not test.exception
     assert "are not on this machine. Choose the training images instead" in test.info[0].value
