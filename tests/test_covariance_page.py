@@ -35,6 +35,12 @@ def opened(**address: str | list[str]) -> AppTest:
     return test.run()
 
 
+def forget() -> None:
+    """Empty what the page keeps."""
+    for kept in (pairs.clean, pairs.falling, pairs.before, pairs.after):
+        kept.cache_clear()
+
+
 def words(test: AppTest) -> str:
     return "\n".join(part.proto.body for part in test.get("html")) + "\n".join(part.value for part in test.caption)
 
@@ -200,8 +206,8 @@ def test_standout_shows_where_its_layer_can_be_run() -> None:
 
 
 def test_images_that_are_not_here_leave_the_reference_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget()
     monkeypatch.setattr(pairs, "dataset", lambda name: None)
-    pairs.clean.cache_clear()
     assert not opened().info
     test = opened(techniques=["Standout"])
     assert test.info[0].value.startswith(
@@ -210,7 +216,6 @@ def test_images_that_are_not_here_leave_the_reference_activations(monkeypatch: p
     test = opened(batch="Test images")
     assert not test.exception
     assert "are not on this machine. Choose the training images instead" in test.info[0].value
-    pairs.clean.cache_clear()
 
 
 def test_test_images_are_other_images() -> None:
