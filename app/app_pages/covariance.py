@@ -260,7 +260,7 @@ def curves(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:
                 "drift",
             )
         )
-    for column, (chart, key) in zip(st.columns(len(drawn), gap="medium"), drawn, strict=True):
+    for column, (chart, key) in zip(st.columns(max(2, len(drawn)), gap="medium"), drawn, strict=False):
         with column:
             plot(chart, key=key, height=320)
             if key == "drift":
