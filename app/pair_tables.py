@@ -111,7 +111,7 @@ def remarks(shown: Shown) -> str:
     if block_size(n) > 1:
         size = block_size(n)
         said.append(f"Each cell is the mean over {size} × {size} pairs of units that are neighbours in this order.")
-        said.append("A layer as wide as this takes seconds to count at each new p.")
+        said.append("A layer as wide as this takes longer to answer.")
     if still:
         said.append(f"{still} of {n:,} units never change on these images: they vary with nothing and are left blank.")
     kept = shown.source.estimated.epoch
