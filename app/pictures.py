@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from app.components.sketch import sketch
@@ -25,6 +26,9 @@ SQUARES = {"crop": "Crop", "pad": "Pad"}
 SUFFIXES = ["png", "jpg", "jpeg", "webp", "bmp", "gif"]
 LIMITS = f"{KINDS} (first frame), up to {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} megapixels."
 
+SIGHT_WIDTH = 168
+# Of the embedded digits, one on which the techniques lead the shipped networks to different answers.
+FIRST_IMAGE = 93
 _SHOWN_SIDE = 448
 _STEP_WIDTH = 72
 
@@ -51,25 +55,26 @@ class Gallery(NamedTuple):
     title: str
 
 
-def choose(checkpoint: CheckpointInfo) -> Picture | None:
-    """The part of a page where a person chooses an image for a network and sees it as the network does.
+def choose(checkpoint: CheckpointInfo, sight: DeltaGenerator) -> Picture | None:
+    """The part of a page where a person chooses an image for a network; ``sight`` shows it as the network sees it.
 
     Its place in the address: ``from`` (the source), ``image`` (the index) and ``square``. None as long as nothing was
     uploaded, photographed or drawn, or what was cannot be read, which the page has then said.
     """
     gallery = gallery_of(checkpoint)
     source = Segments("from", "Image from", SOURCES, "data")
-    index = Number("image", "Test image", 0, 0, len(gallery.x) - 1, 1, integer=True)
+    last = len(gallery.x) - 1
+    index = Number("image", "Test image", min(FIRST_IMAGE, last), 0, last, 1, integer=True)
     square = Segments("square", "Longer side", SQUARES, "crop")
     warn(notices(address(), [source, index, square]))
     chosen = source.draw()
     if chosen == "data":
-        return from_data(gallery, index, checkpoint)
+        return from_data(gallery, index, checkpoint, sight)
     content = {"upload": uploaded, "camera": photographed, "draw": drawn}[chosen]
-    return from_bytes(chosen, content, square, checkpoint)
+    return from_bytes(chosen, content, square, checkpoint, sight)
 
 
-def from_data(gallery: Gallery, index: Number, checkpoint: CheckpointInfo) -> Picture:
+def from_data(gallery: Gallery, index: Number, checkpoint: CheckpointInfo, sight: DeltaGenerator) -> Picture:
     last = len(gallery.x) - 1
     number = int(index.draw() or 0)
     with st.container(horizontal=True, gap="xsmall", key="picture-leaf"):
@@ -79,7 +84,8 @@ def from_data(gallery: Gallery, index: Number, checkpoint: CheckpointInfo) -> Pi
     name = gallery.labels[number]
     caption = f"{gallery.title} {number:,}: {name}"
     x = gallery.x[number : number + 1]
-    show(x, caption)
+    with sight:
+        show(x, caption)
     return Picture(x, name if name in checkpoint.classes else None, "data", caption, digest(x))
 
 
@@ -93,7 +99,11 @@ def leaf(label: str, key: str, to: Callable[[], int]) -> None:
 
 
 def from_bytes(
-    source: str, ask: Callable[[], tuple[str, bytes] | None], square: Segments, checkpoint: CheckpointInfo
+    source: str,
+    ask: Callable[[], tuple[str, bytes] | None],
+    square: Segments,
+    checkpoint: CheckpointInfo,
+    sight: DeltaGenerator,
 ) -> Picture | None:
     """What a person brought: asked for, read, prepared and shown; None where there is nothing yet or it is no image."""
     try:
@@ -106,7 +116,8 @@ def from_bytes(
         st.error(plain_text(error), icon=":material/error:")
         return None
     caption = {"upload": "Your image", "camera": "Your photograph", "draw": "Your drawing"}[source]
-    show(prepared.x, caption)
+    with sight:
+        show(prepared.x, caption)
     show_steps(prepared.steps)
     return Picture(prepared.x, None, source, caption, digest(prepared.x))
 
@@ -196,7 +207,7 @@ def show(x: Tensor, caption: str) -> None:
     factor = max(1, _SHOWN_SIDE // max(pixels.shape[:2]))
     height, width = pixels.shape[:2]
     alt = f"{caption}, as the network sees it: {width} × {height} pixels"
-    st.image(large(pixels, factor), plain_text(caption), width=224, alt=alt)
+    st.image(large(pixels, factor), plain_text(caption), width=SIGHT_WIDTH, alt=alt)
 
 
 def show_steps(steps: list[Step]) -> None:

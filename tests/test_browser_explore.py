@@ -19,7 +19,7 @@ NET, TITLE = "digits-none", "Digits · no dropout"
 
 
 def opened(page: Page, server: Server, address: str = "") -> None:
-    page.goto(f"{server.url}/?{address}")
+    page.goto(f"{server.url}/?image=0&{address}")
     page.locator(".ds-panel canvas").first.wait_for()
     wait_until(lambda: page.locator(".ds-masks").get_attribute("data-p"), "nothing is drawn")
 
@@ -113,7 +113,7 @@ def test_a_neuron_tells_its_numbers_by_keyboard_and_by_pointer(page: Page, serve
 
 
 def test_the_address_brings_the_view_back(page: Page, server: Server, browser: Browser) -> None:
-    opened(page, server, f"net={TITLE}&with=Standard&with=DropInv&image=3")
+    opened(page, server, f"net={TITLE}&with=Standard&with=DropInv")
     move_to(page, 0.42)
     page.get_by_role("button", name="Next draw").click()
     page.locator('[data-technique="standard"] canvas').focus()

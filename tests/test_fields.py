@@ -12,7 +12,6 @@ from core.dropout import TECHNIQUES, DropConnect, DropCorr, dropouts, factory, s
 from core.inspection import activations, positions
 from core.inspection.fields import COARSE, FINE, Field, field, plan
 from core.inspection.frequency import band, draws_for, keep_frequency
-from core.inspection.models import untouched
 from models import build
 
 EVERY = list(TECHNIQUES)

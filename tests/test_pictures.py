@@ -22,7 +22,7 @@ def section() -> None:
     from app import pictures
     from core import checkpoints
 
-    st.session_state["picture"] = pictures.choose(checkpoints.load("digits-none"))
+    st.session_state["picture"] = pictures.choose(checkpoints.load("digits-none"), st.container())
 
 
 def opened(**values: str) -> AppTest:
@@ -42,13 +42,13 @@ def of(dataset: str, shape: tuple[int, int, int], light: float = 0.2, digits: bo
     return SimpleNamespace(dataset=dataset, shape=shape, classes=classes, mean=(light,) * shape[0])
 
 
-def test_it_opens_with_the_first_test_image() -> None:
+def test_it_opens_with_a_test_image_of_the_networks_data_set() -> None:
     shown = picture(opened())
-    test = load("digits").test
-    assert torch.equal(shown.x, test.x[:1])
-    assert shown.label == str(int(test.y[0]))
+    test, first = load("digits").test, pictures.FIRST_IMAGE
+    assert torch.equal(shown.x, test.x[first : first + 1])
+    assert shown.label == str(int(test.y[first]))
     assert shown.source == "data"
-    assert shown.caption == f"Digits, test image 0: {shown.label}"
+    assert shown.caption == f"Digits, test image {first}: {shown.label}"
 
 
 def test_the_buttons_leaf_through_the_images_and_around_their_end() -> None:
@@ -83,7 +83,7 @@ def test_the_address_names_the_image_and_equal_images_have_equal_keys() -> None:
 def test_a_wrong_value_in_the_address_is_named_and_falls_back(address: dict[str, str], sentence: str) -> None:
     test = opened(**address)
     assert sentence in test.warning[0].value.replace("\\", "")
-    assert picture(test).caption.startswith("Digits, test image 0")
+    assert picture(test).caption.startswith(f"Digits, test image {pictures.FIRST_IMAGE}")
 
 
 @pytest.mark.parametrize("source", ["Upload", "Camera", "Draw"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import looks, networks, pictures, services
+from app import looks, monte_carlo, networks, pictures, services
 from app.components.diagram import diagram
 from app.components.masks import masks, pack
 from app.controls import Choice, Choices, Number, Segments, address, html_text, notices, plain_text, warn
@@ -22,6 +22,10 @@ DEFAULT = ("standard", "dropact", "dropinv", "dropcorr")
 P = Number("p", "Drop probability p", 0.2, 0.0, 1.0)
 DRAW = Number("draw", "Draw", 1, 1, 32, integer=True)
 UNIT = Number("unit", "Unit", None, 1, 1_000_000, integer=True)
+NO_REFERENCE = (
+    "DropCorr has no covariance to go by here: this network's training images are not on this machine, and one image "
+    "alone has none. It drops units evenly."
+)
 ACTS = Segments(
     "acts", "Dropout acts", {"here": "in this layer", "onward": "here and behind"}, "here",
     "Only in the layer that is shown, or in that layer and all dropout layers behind it. Those before it are off.",
@@ -34,7 +38,8 @@ def page() -> None:
             "Each cell is a unit; move p and see which fall and what the network then answers.</p>")  # fmt: skip
     warnings = st.container()
     given = address()  # before the widgets are made, which drop what does not fit
-    net, layer, chosen = st.columns([3, 2, 6], gap="medium")
+    with st.container(key="explore-choices"):
+        net, layer, chosen = st.columns([3, 3, 6], gap="medium")
     with services.guard():
         network = networks.network_control()
         with net:
@@ -62,28 +67,31 @@ def shape_text(units: tuple[int, ...]) -> str:
 
 
 def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
-    """The image at the left, what it meets at the right, and below it what else there is to know."""
-    left, right = st.columns([3, 10], gap="large")
-    with left:
-        picture = pictures.choose(checkpoint)
-        said = st.empty()
-    below = st.container()
-    with below:
+    """The image, the masks beside it, and below them what else there is to know."""
+    with st.container(key="explore-stage"):
+        sight = st.container(key="explore-sight")
+        field = st.container(key="explore-masks")
+        with st.container(key="explore-source"):
+            picture = pictures.choose(checkpoint, sight)
+    rest = st.container(key="explore-rest")
+    with rest:
         onward, options = settings(names)
-    if picture is None:
-        with right:
-            st.info("The masks appear here as soon as there is an image.", icon=":material/image:")
-        return
-    if not names:
-        with right:
-            st.info("Choose a technique above to see its mask.", icon=":material/grid_view:")
+    if picture is None or not names:
+        with field:
+            missing = "an image: bring or draw one" if picture is None else "a technique: choose one"
+            st.info(f"The masks appear here as soon as there is {missing}.", icon=":material/grid_view:")
         return
     scene = Scene(checkpoint.name, networks.stamp(checkpoint.name), place.index, picture.key, onward, picture.x)
-    with right, st.spinner("Drawing masks …", show_time=False):
+    with field, st.spinner("Drawing masks …", show_time=False):
         shown = [looks.field_of(scene, name, options.get(name, {})) for name in names]
         told = draw(scene, place, checkpoint, shown, options)
-    explanations(names)
-    said.html(answer(checkpoint, shown[0], picture))
+        if "dropcorr" in names and not checkpoint.references:
+            st.caption(NO_REFERENCE)
+    with sight:
+        st.html(answer(checkpoint, shown[0], picture))
+    with rest:
+        explanations(names)
+        monte_carlo.section(checkpoint, picture, names, told["p"], place.index, options=options)
     remember(told)
 
 

@@ -6,8 +6,9 @@ function arrange(units, width, most) {
     return { kind: "grid", count: units[0], columns, size, width: columns * size, height: Math.ceil(units[0] / columns) * size };
   }
   const [maps, rows, columns] = units.length === 3 ? units : [1, units[0], units.slice(1).reduce((a, b) => a * b, 1)];
-  const across = Math.ceil(Math.sqrt((maps * rows) / columns));
-  const size = Math.max(1, Math.floor(width / (across * (columns + 1))));
+  const square = Math.ceil(Math.sqrt((maps * rows) / columns));
+  const size = Math.max(1, Math.floor(width / (square * (columns + 1))));
+  const across = Math.min(maps, Math.max(1, Math.floor(width / (size * (columns + 1)))));
   const down = Math.ceil(maps / across);
   return {
     kind: "maps", count: maps * rows * columns, maps, rows, columns, across, size,
@@ -44,8 +45,10 @@ function placeAt(plan, x, y) {
 }
 
 /** The cells of one technique. ``order`` maps places to units; ``focus`` is a unit. */
-function paintUnits(canvas, plan, look, { order, colours, top, focus }) {
+function paintUnits(canvas, plan, look, { order, colours, top, focus, signed }) {
   const context = sized(canvas, plan.width, plan.height);
+  // Behind a BatchNorm units lie below 0 too: colours then diverge around it.
+  const shade = signed ? (value) => colours.diverging.css(0.5 + value / (2 * top)) : (value) => colours.activation.css(value / top);
   const gap = plan.size >= 5 ? 1 : 0;
   const inner = plan.size - gap;
   const strong = new Path2D();
@@ -59,7 +62,7 @@ function paintUnits(canvas, plan, look, { order, colours, top, focus }) {
     if (!look.falls) paintFactor(context, x, y, inner, look.factor(unit), active, colours);
     else if (keeps) paintShare(context, x, y, inner, look.cuts[unit], fell, look.activation[unit] / top, colours);
     else {
-      context.fillStyle = fell && active ? css(colours.drained) : active ? colours.activation.css(look.activation[unit] / top) : css(colours.rest);
+      context.fillStyle = fell && active ? css(colours.drained) : active ? shade(look.activation[unit]) : css(colours.rest);
       context.fillRect(x, y, inner, inner);
     }
     if (fell && plan.size >= 3) addMark(active ? strong : faint, x, y, inner);

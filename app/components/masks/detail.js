@@ -37,7 +37,7 @@ class Detail {
     }
     card.append(make("p", "ds-verdict", verdict(look, unit)), make("p", "ds-worked", worked(look, unit, view.p)));
     const often = look.kept(unit);
-    if (often !== undefined) card.append(make("p", "ds-often", `Stays in ${percent(often)} of ${view.data.frequency_draws} draws; 1 − p is ${percent(1 - view.p)}.`));
+    if (often !== undefined) card.append(make("p", "ds-often", `Stays in ${percent(often)} of ${view.data.frequency_draws} draws; 1 − p is ${percent(1 - view.p)}.`));
     const incoming = look.weightsOf(unit);
     if (incoming) card.append(this.weights(look, incoming, view));
     return card;
@@ -90,6 +90,7 @@ function worked(look, unit, p) {
   const { part } = look;
   const fell = look.fell(unit);
   const incoming = look.weightsOf(unit);
+  if (part.drops === "weights" && !incoming) return "Fetching the weights of this unit …";
   const numbers = {
     x: short(look.activation[unit]),
     factor: part.drops === "units" && fell ? "0" : short(look.factor(unit)),

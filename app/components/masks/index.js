@@ -123,9 +123,12 @@ class Masks {
     const flat = this.data.techniques.every((part) => part.units.length === 1);
     for (const button of this.orderButtons) button.disabled = !flat;
     this.order = flat && byActivation(this.data.techniques[0].activation.values);
-    this.top = Math.max(1e-9, ...this.data.techniques.map((part) => part.activation.values[indexOfMost(part.activation.values)]));
+    this.top = Math.max(1e-9, ...this.data.techniques.map((part) => largest(part.activation.values)));
+    for (const part of this.data.techniques) part.signed = part.activation.values.some((value) => value < 0);
     this.makePanels();
     this.offer();
+    // A large matrix comes with the weights of one unit: ask for those of the unit that is looked at.
+    if (this.data.techniques.some((part) => part.density && part.row_unit !== this.unit)) this.tellSoon();
   }
 
   get p() {
@@ -183,6 +186,10 @@ class Masks {
   go(change) {
     Object.assign(this, change);
     this.queue();
+    this.tellSoon();
+  }
+
+  tellSoon() {
     clearTimeout(this.telling);
     this.telling = setTimeout(() => this.tell("view", { p: this.p, draw: this.drawn, unit: this.unit }), TELL_AFTER);
   }
@@ -250,7 +257,7 @@ class Masks {
     const { part } = look;
     const width = panel.root.clientWidth;
     panel.plan = arrange(part.units, width, LARGEST_CELL);
-    const how = { order: this.sorted && this.order ? this.order : undefined, colours: this.colours, top: this.top, focus: this.unit, bitmap: this.bitmap };
+    const how = { order: this.sorted && this.order ? this.order : undefined, colours: this.colours, top: this.top, signed: part.signed, focus: this.unit, bitmap: this.bitmap };
     if (part.drops === "weights") {
       const height = Math.max(96, panel.plan.kind === "grid" ? panel.plan.height : width * 0.6);
       if (part.density) paintDensity(panel.canvas, width, height, look, how);
@@ -319,6 +326,12 @@ function nearest(grid, p) {
   return best;
 }
 
+function largest(values) {
+  let most = 0;
+  for (const value of values) most = Math.max(most, Math.abs(value));
+  return most;
+}
+
 function byActivation(values) {
   return Array.from(values.keys()).sort((a, b) => values[b] - values[a] || a - b);
 }
@@ -342,7 +355,7 @@ function countFallen(look) {
   for (let i = 0; i < size; i += 1) {
     if (look.falls[i] > look.step) continue;
     fallen += 1;
-    if (look.part.drops === "units" && look.activation[i] !== 0) active += 1;
+    if (look.part.drops === "units" && look.activation[i] > 0) active += 1;
   }
   return { fallen, active };
 }
@@ -401,7 +414,10 @@ function cellKey(techniques, colours) {
     kinds.push(item);
   };
   if (techniques.some((part) => part.drops === "units")) {
-    add("active", filled(colours.activation.css(0.75)));
+    if (techniques.some((part) => part.signed)) {
+      add("below 0", filled(colours.diverging.css(0.1)));
+      add("above 0", filled(colours.diverging.css(0.9)));
+    } else add("active", filled(colours.activation.css(0.75)));
     add("at rest (0)", filled(css(colours.rest)));
     add("fell", marked(css(colours.drained), colours.mark));
     add("fell, but was at rest", marked(css(colours.rest), colours.faint));
@@ -409,11 +425,12 @@ function cellKey(techniques, colours) {
   if (techniques.some((part) => part.keeps)) add("fill: chance to stay", (context) => paintShare(context, 1, 1, 14, 0.6, false, 0.75, colours));
   if (techniques.some((part) => !part.drops)) {
     add("factor below 1", filled(colours.diverging.css(0.1)));
-    add("above 1", filled(colours.diverging.css(0.9)));
+    add("factor above 1", filled(colours.diverging.css(0.9)));
   }
-  if (techniques.some((part) => part.drops === "weights")) {
+  if (techniques.some((part) => part.density)) add("a block of weights, paler where more fell", filled(colours.activation.css(0.8)));
+  if (techniques.some((part) => part.weight)) {
     add("weight below 0", filled(colours.diverging.css(0.1)));
-    add("above 0", filled(colours.diverging.css(0.9)));
+    add("weight above 0", filled(colours.diverging.css(0.9)));
   }
   return kinds;
 }

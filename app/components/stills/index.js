@@ -33,10 +33,11 @@ class Stills {
   draw() {
     if (!this.panels) return;
     const colours = cellColours(pageTheme(this.root));
-    const top = Math.max(1e-9, ...this.panels.map(({ look }) => look.activation.reduce((a, b) => Math.max(a, b), 0)));
+    const top = Math.max(1e-9, ...this.panels.map(({ look }) => look.activation.reduce((a, b) => Math.max(a, Math.abs(b)), 0)));
+    const signed = this.panels.some(({ look }) => look.activation.some((value) => value < 0));
     for (const { figure, canvas, look } of this.panels) {
       const plan = arrange(look.part.units, figure.clientWidth, LARGEST);
-      paintUnits(canvas, plan, look, { colours, top, focus: -1 });
+      paintUnits(canvas, plan, look, { colours, top, signed, focus: -1 });
     }
   }
 
