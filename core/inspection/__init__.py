@@ -7,10 +7,12 @@
 >>> shown.falls <= shown.grid.index(0.2)                 # (8, 128): who falls at p = 0.2 in each draw
 """
 
+from core.inspection.covariance import correlation, covariance, drift, spectrum
 from core.inspection.fields import Field, field, plan
 from core.inspection.frequency import keep_frequency
 from core.inspection.models import Position, activations, positions, untouched
 from core.inspection.monte_carlo import Answers, MonteCarlo, monte_carlo
+from core.inspection.together import agreement, co_drop, covariance_after
 
 __all__ = [
     "Answers",
@@ -18,10 +20,17 @@ __all__ = [
     "MonteCarlo",
     "Position",
     "activations",
+    "agreement",
+    "co_drop",
+    "correlation",
+    "covariance",
+    "covariance_after",
+    "drift",
     "field",
     "keep_frequency",
     "monte_carlo",
     "plan",
     "positions",
+    "spectrum",
     "untouched",
 ]
