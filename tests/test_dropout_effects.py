@@ -61,10 +61,12 @@ def test_the_weights_said_to_stay_give_the_output(case: Case) -> None:
 def test_what_falls_at_each_p_is_what_the_effect_says_there(case: Case) -> None:
     layer, x = case.build(0.37), case.input()
     noise = layer.draw(x)
+    learned = [q.clone() for q in layer.noise_parameters()]
     at = layer.falls_at(x, noise, PS)
     assert layer.p == 0.37
+    assert all(torch.equal(a, b) for a, b in zip(layer.noise_parameters(), learned, strict=True))
     for step, p in enumerate(PS):
-        layer.p = p
+        layer.turn_to(p)
         fallen = layer.effect(x, noise).fallen if p else torch.zeros_like(at, dtype=torch.bool)
         assert torch.equal(at <= step, fallen), f"p={p}"
 
@@ -114,6 +116,9 @@ def test_turning_starts_what_is_learned_from_that_p() -> None:
     standout = Standout(torch.nn.Linear(2, 3), learn=True)
     standout.turn_to(0.2)
     assert standout.keep(torch.zeros(1, 3)).tolist() == [pytest.approx([0.8] * 3)]
+    given = Standout(torch.nn.Linear(2, 3), learn=True, beta=0.5)
+    given.turn_to(0.2)
+    assert given.beta.item() == 0.5
 
 
 def test_every_technique_says_what_it_costs_and_works_an_example() -> None:

@@ -23,6 +23,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("dropcorr", {"rescale": "uniform"}),
     ("variational", {"form": "weight"}),
     ("standout", {"alpha": 2.0, "beta": 0.5}),
+    ("standout", {"learn": True}),
+    ("standout", {"learn": True, "beta": 0.5}),
 ]
 GRID = (0.0, 0.1, 0.2, 0.5, 0.9, 1.0)
 

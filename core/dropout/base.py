@@ -180,19 +180,24 @@ class Dropout(_DropoutNd):
     def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
         """Index of the first of the ascending ``ps`` at which each unit (or weight) falls, len(ps) where at none.
 
-        Right wherever a larger p only adds to what falls, as it does in every technique here; leaves p as it was.
+        Each p is set by :meth:`turn_to`, and the layer left as it was. Right wherever a larger p only adds to what
+        falls, as it does in every technique here.
         """
         return self._first_fall(lambda: self.effect(x, noise).fallen, ps)
 
     def _first_fall(self, fallen: Callable[[], Tensor | None], ps: Sequence[float]) -> Tensor:
-        before = self.p
+        before, learned = self.p, [(q, q.detach().clone()) for q in self.noise_parameters()]
         at = torch.zeros((), dtype=torch.long)
         try:
-            for self.p in ps:
-                mask = fallen() if self.p > 0 else None
+            for p in ps:
+                self.turn_to(p)
+                mask = fallen() if p > 0 else None
                 at = at + (1 if mask is None else (~mask).long())
         finally:
             self.p = before
+            with torch.no_grad():
+                for parameter, value in learned:
+                    parameter.copy_(value)
         return at
 
     def turn_to(self, p: float) -> None:

@@ -67,6 +67,7 @@ class Standout(LayerDropout):
             knob.check(value)
         self.learn = learn
         self.alpha: float | Tensor = self._parameter(alpha) if learn else alpha
+        self._follows_p = beta is None
         offset = self._start(self.p) if beta is None else beta
         self.beta: float | Tensor | None = self._parameter(offset) if learn else beta
 
@@ -97,7 +98,7 @@ class Standout(LayerDropout):
 
     def turn_to(self, p: float) -> None:
         super().turn_to(p)
-        if isinstance(self.beta, nn.Parameter):
+        if self._follows_p and isinstance(self.beta, nn.Parameter):
             with torch.no_grad():
                 self.beta.fill_(self._start(p))
 
