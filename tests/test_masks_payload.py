@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.components import masks as component
 from app.components.masks import pack
 from core.checkpoints import Checkpoint, load
 from core.data import load as load_data
-from core.dropout import TECHNIQUES, DropConnect, dropouts, set_p
+from core.dropout import TECHNIQUES, DropConnect, dropouts, factory, set_p
 from core.inspection import field, keep_frequency
 from core.inspection.fields import FINE
 
@@ -104,6 +104,27 @@ def test_the_header_says_what_the_techniques_say(net: Checkpoint, x: Tensor) -> 
     assert header["onward"] is True
     assert (header["draws"], header["start"]) == (DRAWS, START)
     assert len(header["band"]) == len(header["grid"])
+
+
+@pytest.mark.parametrize("name", ["standard", "dropact", "standout"])
+@pytest.mark.parametrize("units", [2, len(FINE)])
+def test_a_threshold_is_of_draws_or_units_whatever_their_number(name: str, units: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(factory(name)(nn.Linear(4, units), nn.ReLU(), (), 0.5), nn.Linear(units, 3))
+    shown = field(model, torch.randn(1, 4), 0, draws=DRAWS)
+    payload = pack([shown], {}, layer="", classes=("a", "b", "c"), frequency_draws=50, start=START)
+    (part,) = read(payload)["techniques"]
+    assert part["keeps"] == (name == "standout")
+    assert part["threshold_of"] == ("units" if name == "standout" else "draws")
+    assert part["threshold"].shape == ((len(FINE), units) if name == "standout" else (DRAWS, len(FINE)))
+
+
+def test_what_is_kept_of_a_field_is_no_larger_than_what_it_tells(net: Checkpoint, x: Tensor) -> None:
+    for name in TECHNIQUES:
+        shown = field(net.model(name), x, 1, draws=DRAWS)
+        for key, value in vars(shown).items():
+            if isinstance(value, Tensor):
+                assert value.untyped_storage().nbytes() <= max(value.nbytes, x.nbytes), (name, key)
 
 
 def test_confidence_is_mean_and_middle_of_the_draws(net: Checkpoint, x: Tensor) -> None:

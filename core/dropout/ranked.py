@@ -131,8 +131,8 @@ class Ranked(Dropout):
         chosen = self._select(flat, noise)
         factor = flat.new_ones(1, 1) if self.rescale == "none" else self._factor(flat, chosen)
         score, threshold = self.shown(self.score(flat, noise)), self.shown(chosen.threshold)
-        parts = (part.expand_as(flat).reshape(x.shape) for part in (chosen.mask, factor, score, threshold))
-        return Effect(*parts)
+        fallen, each, scores = (part.expand_as(flat).reshape(x.shape) for part in (chosen.mask, factor, score))
+        return Effect(fallen, each, scores, threshold.reshape(-1, *[1] * (x.dim() - 1)))
 
     def shown(self, score: Tensor) -> Tensor:
         """Scores as the technique's formula has them, where they are computed in another form."""

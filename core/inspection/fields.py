@@ -41,7 +41,7 @@ class Field:
             None where nothing falls.
         factor: what units that stay are multiplied by: (D, P), or (D, P, N) float16 where units differ.
         score: (D, N) the number that decides on a unit; None where there is none, or weights fall.
-        threshold: what the score is held against: (D, P), or (P, N) where units differ but draws do not; else None.
+        threshold: what the score is held against: (D, P), or (1, P, N) where units differ but draws do not; else None.
         weight: (out, in) float32, where weights fall.
         answers: (D, P, K) probabilities of the classes.
     """
@@ -194,7 +194,7 @@ def _factors(effects: Sequence[Effect], clean: Tensor, draws: int, *, weights: b
         return torch.stack([factor.reshape(()).float() for factor in factors]).expand(draws, -1)
     stacked = torch.stack([f.expand(draws, *clean.shape[1:]).flatten(1) for f in factors], 1)  # (D, P, N)
     if _same_along(stacked, 2):
-        return stacked[..., 0].float()
+        return stacked[..., 0].float().clone()  # a view would keep all of it
     return stacked.half()
 
 
@@ -207,9 +207,10 @@ def _thresholds(effects: Sequence[Effect], clean: Tensor, draws: int) -> Tensor 
     if len(known) < len(effects):
         return None
     stacked = torch.stack([t.expand(draws, *clean.shape[1:]).flatten(1) for t in known], 1).float()  # (D, P, N)
-    if _same_along(stacked, 2):
-        return stacked[..., 0]
-    return stacked[0] if _same_along(stacked, 0) else None
+    # Equal rows of a matrix product may differ in their last digits.
+    if any(t.dim() > 1 and t[0].numel() > 1 for t in known) and torch.allclose(stacked, stacked[:1], atol=1e-6):
+        return stacked[:1].clone()
+    return stacked[..., 0].clone() if _same_along(stacked, 2) else None
 
 
 def _same_along(stacked: Tensor, dim: int) -> bool:

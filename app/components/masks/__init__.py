@@ -81,6 +81,8 @@ def pack(
 
 def _technique(field: Field, kept: Tensor | None, body: Body, unit: int) -> dict[str, Any]:
     cls = TECHNIQUES[field.technique]
+    threshold = field.threshold
+    of_units = threshold is not None and threshold.dim() == 3
     arrays: dict[str, Tensor | None] = {
         "activation": field.activation,
         "answers": field.answers,
@@ -89,10 +91,9 @@ def _technique(field: Field, kept: Tensor | None, body: Body, unit: int) -> dict
         "falls": field.falls,
         "output": field.output,
         "score": field.score,
-        "threshold": field.threshold,
+        "threshold": threshold.flatten(0, -2) if threshold is not None else None,
         "kept": None if kept is None else kept.half(),
     }
-    of_units = field.threshold is not None and field.threshold.shape[1] == len(field.activation)
     about: dict[str, Any] = {
         "name": field.technique,
         "title": cls.title or field.technique,
