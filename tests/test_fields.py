@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core.dropout import TECHNIQUES, DropConnect, DropCorr, dropouts, factory, set_p
-from core.inspection import activations, positions
+from core.inspection import activations, models, positions, untouched
 from core.inspection.fields import COARSE, FINE, Field, field, plan
 from core.inspection.frequency import band, draws_for, keep_frequency
 from models import build
@@ -218,3 +219,41 @@ def test_plans_fit_their_budget() -> None:
     assert plan(1000, 6_272_000) == (2, COARSE)
     assert draws_for(128) == 400
     assert draws_for(32_768) >= 100
+
+
+def test_a_look_that_waits_for_another_finds_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("variational")
+    alphas, ps = [layer.alpha.clone() for layer in dropouts(model)], [layer.p for layer in dropouts(model)]
+    at_the_door, found = threading.Event(), []
+
+    class Door:
+        """The lock, which says when the second thread stands before it."""
+
+        lock = threading.RLock()
+
+        def __enter__(self) -> None:
+            if threading.current_thread() is second:
+                at_the_door.set()
+            self.lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.lock.release()
+
+    def look() -> None:
+        with untouched(model):
+            found.append([layer.p for layer in dropouts(model)])
+
+    monkeypatch.setattr(models, "ONE_AT_A_TIME", Door())
+    second = threading.Thread(target=look)
+    with untouched(model):
+        model.train()
+        for layer in dropouts(model):
+            layer.turn_to(0.9)
+        second.start()
+        assert at_the_door.wait(60)
+        assert not found
+    second.join()
+    assert found == [ps]
+    assert [layer.p for layer in dropouts(model)] == ps
+    assert all(torch.equal(layer.alpha, alpha) for layer, alpha in zip(dropouts(model), alphas, strict=True))
+    assert not any(module.training for module in model.modules())

@@ -26,15 +26,16 @@ class Position:
 def untouched(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     """Within it ``model`` may change its modes, p and buffers, and random numbers be drawn; then all is as before.
 
-    ``seed`` starts torch's generator, on the CPU and the model's devices. One thread at a time gets in.
+    ``seed`` starts torch's generators, on the CPU and on GPUs. One thread at a time gets in.
     """
-    modules = list(model.modules())
-    modes = [module.training for module in modules]
-    buffers = [{name: (b, None if b is None else b.clone()) for name, b in m._buffers.items()} for m in modules]
-    states = [[(q, q.detach().clone()) for q in layer.noise_parameters()] for layer in dropouts(model)]
-    ps = [layer.p for layer in dropouts(model)]
-    devices = sorted({tensor.device.index or 0 for tensor in model.parameters() if tensor.device.type == "cuda"})
+    # A seed goes to all devices, wherever the model is.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with ONE_AT_A_TIME, torch.random.fork_rng(devices), torch.no_grad():
+        modules = list(model.modules())
+        modes = [module.training for module in modules]
+        buffers = [{name: (b, None if b is None else b.clone()) for name, b in m._buffers.items()} for m in modules]
+        states = [[(q, q.detach().clone()) for q in layer.noise_parameters()] for layer in dropouts(model)]
+        ps = [layer.p for layer in dropouts(model)]
         if seed is not None:
             torch.manual_seed(seed)
         try:
