@@ -118,7 +118,7 @@ def test_zoom_stays_while_points_arrive(page: Page, server: Server) -> None:
 def test_a_second_tab_sees_the_run_and_what_is_done_to_it(browser: Browser, page: Page, server: Server) -> None:
     run = started(page, server)
     with tab(browser) as other:
-        other.goto(server.url)
+        other.goto(f"{server.url}/train")
         wait_until(lambda: other.locator(".ds-run").count() > 0 and points(other) > 0, "the other tab stays empty")
         stopped(page)
         wait_until(lambda: RunStore(server.home).get(run).status == "stopped", "the store does not know")
