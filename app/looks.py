@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from app import networks
+from app.keeping import kept_within
 from core.checkpoints import Checkpoint
 from core.dropout import LayerDropout, dropouts
 from core.inspection import Field, Position, keep_frequency, plan, positions
 from core.inspection import field as look_at
 from core.inspection.frequency import draws_for
+
+# Eight techniques on a layer of millions of weights, and their options changed a few times.
+MOST_KEPT = 256 * 2**20
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -56,14 +60,14 @@ def draws_behind(scene: Scene) -> int:
     return draws_for(_units(scene))
 
 
-@lru_cache(maxsize=48)
+@kept_within(MOST_KEPT)
 def _field(scene: Scene, technique: str, options: Options) -> Field:
     model, x = _entered(scene, technique, options)
     draws, grid = plan(_units(scene), _weights(scene.net, scene.stamp, scene.position))
     return look_at(model, x, scene.position, draws=draws, grid=grid, onward=scene.onward)
 
 
-@lru_cache(maxsize=48)
+@kept_within(MOST_KEPT // 4)
 def _kept(scene: Scene, technique: str, options: Options) -> Tensor | None:
     model, x = _entered(scene, technique, options)
     _, grid = plan(_units(scene), _weights(scene.net, scene.stamp, scene.position))

@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from starlette.applications import Starlette
 
 from app import charts, controls, live, routes, server, services, theme
 from app.experiment import Experiment, changed
+from app.keeping import bytes_of, kept_within
 from core import comparison
 from core.config import Config, ConfigError
 from core.dropout import TECHNIQUES, Knob
@@ -316,3 +319,41 @@ def test_a_small_difference_is_not_stretched_over_the_whole_figure() -> None:
     low, high = charts._span(pd.Series([93.3, 93.6]), pd.Series([math.nan, math.nan]), 2.0)
     assert high - low == pytest.approx(2.32)
     assert (low + high) / 2 == pytest.approx(93.45)
+
+
+# What is kept of looks
+
+
+def test_results_are_kept_by_their_bytes_and_the_ones_used_last_stay() -> None:
+    asked: list[int] = []
+
+    @kept_within(2500)
+    def made(size: int) -> torch.Tensor:
+        asked.append(size)
+        return torch.zeros(size, dtype=torch.uint8)
+
+    for size in (1000, 1100, 1000):
+        assert len(made(size)) == size
+    assert asked == [1000, 1100]
+    made(1200)  # 1100 was used longest ago
+    made(1000)
+    assert asked == [1000, 1100, 1200]
+    made(1100)
+    assert asked == [1000, 1100, 1200, 1100]
+    assert len(made(3000)) == len(made(3000)) == 3000
+    made(1100)
+    assert asked[4:] == [3000, 3000], "what is too large to keep takes the place of nothing"
+
+
+def test_memory_that_tensors_share_counts_once_and_whole() -> None:
+    class Result:
+        def __init__(self) -> None:
+            self.name, self.nothing = "a", None
+            self.first = torch.zeros(100)
+            self.part = self.first[:10]
+            self.other = torch.zeros(5, dtype=torch.uint8)
+
+    assert bytes_of(Result()) == 405
+    assert bytes_of(torch.zeros(4)[:1]) == 16
+    assert bytes_of((np.zeros(3), 7, torch.zeros(2))) == 32
+    assert bytes_of(None) == 0
