@@ -22,12 +22,13 @@ from app.pictures import Picture
 from core.checkpoints import Checkpoint
 from core.dropout import TECHNIQUES, DropConnect, dropouts
 from core.inspection import Answers, MonteCarlo, monte_carlo
-from core.inspection.monte_carlo import POSTERIOR
+from core.inspection.monte_carlo import IMPROPER, POSTERIOR
 
 PASSES = {"50": "50", "200": "200", "1000": "1000"}
 # Numbers drawn for masks of weights: what takes a few seconds.
 MOST_DRAWN, FEWEST_PASSES = 300_000_000, 20
 OUTLIERS = 3
+IMPROPER_URL = "https://arxiv.org/abs/1807.01969"
 # Below this a pass differs from the mean by rounding alone.
 ROUNDING = 1e-6
 CELLS = {
@@ -149,7 +150,8 @@ def asked(question: Question) -> Reply:
         model,
         checkpoint.normalise(question.x),
         passes=affordable(model, question.passes),
-        p=question.p,
+        # As it was trained, it acts with the noise that it learned.
+        p=None if as_trained(checkpoint, question.technique, question.p) else question.p,
         position=question.position,
     )
     return Reply(Answers(result.probabilities), panels(result, checkpoint.classes))
@@ -211,16 +213,23 @@ def meaning(technique: str, p: float, checkpoint: Checkpoint) -> str:
             f"{title}'s masks depend on the activations, so this is no probability of being wrong: it shows how much "
             "the answer depends on the units that fall."
         )
-    if technique == checkpoint.technique:
-        elsewhere = "" if all(abs(own - p) < 1e-9 for own in checkpoint.p) else ", at another p"
+    if as_trained(checkpoint, technique, p):
+        source, url = POSTERIOR[technique]
+        improper = "" if technique not in IMPROPER else f", with [an improper prior]({IMPROPER_URL})"
         return (
-            f"The network was trained with {title}{elsewhere}: its passes approximate draws from a distribution over "
-            "networks that fit the training images ([Gal & Ghahramani 2016](https://arxiv.org/abs/1506.02142))."
+            f"The network was trained with {title}: its passes approximate draws from a distribution over networks "
+            f"that fit the training images ([{source}]({url})){improper}."
         )
+    with_it = f"trained with {title} at another p" if technique == checkpoint.technique else f"not trained with {title}"
     return (
-        f"The network was not trained with {title}, so this is no probability of being wrong: it shows how much the "
-        "answer depends on the noise."
+        f"The network was {with_it}, so this is no probability of being wrong: it shows how much the answer depends on "
+        "the noise."
     )
+
+
+def as_trained(checkpoint: Checkpoint, technique: str, p: float) -> bool:
+    """Whether a network was trained with this technique at this p."""
+    return technique == checkpoint.technique and all(abs(own - p) < 1e-9 for own in checkpoint.p)
 
 
 def table(answers: Answers, classes: Sequence[str]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from app.monte_carlo_charts import EACH, MIDDLE, chart, drawn, height
 from app.pictures import Picture
 from app.theme import style
 from core.checkpoints import Checkpoint, load
+from core.data import load as load_data
 from core.dropout import TECHNIQUES, factory
 from core.inspection import Answers, monte_carlo
 from models import build
@@ -106,8 +107,35 @@ def test_a_posterior_needs_the_technique_of_the_training_and_its_p(
 ) -> None:
     trained = replace(net, technique="standard", p=(0.2, 0.2))
     assert "trained with Standard: its passes" in section.meaning("standard", 0.2, trained)
-    assert "trained with Standard, at another p: its passes" in section.meaning("standard", 0.3, trained)
+    assert "trained with Standard at another p, so this is no" in section.meaning("standard", 0.3, trained)
     assert "not trained with Gaussian" in section.meaning("gaussian", 0.2, trained)
+
+
+@pytest.mark.parametrize(
+    ("technique", "source"),
+    [
+        ("standard", "1506.02142"),
+        ("dropconnect", "1906.04569"),
+        ("gaussian", "1506.02557"),
+        ("variational", "1506.02557"),
+    ],
+)
+def test_each_posterior_is_that_of_the_paper_that_showed_it(technique: str, source: str) -> None:
+    said = section.meaning(technique, 0.2, load(f"digits-{technique}"))
+    assert source in said
+    assert ("1807.01969" in said) == (source == "1506.02557"), "its prior is improper"
+
+
+def test_a_networks_own_technique_acts_with_the_noise_that_it_learned() -> None:
+    trained = load("digits-variational")
+    x = load_data("digits").test.x[93:94]
+    own, other = (
+        section.asked(section.Question(trained, "x", "variational", (), p, 300, 0, x)).answers.probabilities
+        for p in (0.2, 0.21)
+    )
+    wanted = monte_carlo(trained.model(), trained.normalise(x), passes=300).probabilities
+    assert torch.equal(own, wanted)
+    assert not torch.equal(own, other)
 
 
 # The figure

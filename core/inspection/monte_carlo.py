@@ -21,8 +21,17 @@ from core.dropout import DropConnect, DropCorr, Dropout, Effect, dropouts
 from core.inspection.fields import own_noise, repeated
 from core.inspection.models import layer_at, untouched
 
-POSTERIOR = ("standard", "dropconnect", "gaussian", "variational")
-"""Techniques whose passes approximate a posterior, in a network that was trained with them: see :func:`monte_carlo`."""
+_KINGMA = "Kingma et al. 2015", "https://arxiv.org/abs/1506.02557"
+POSTERIOR = {
+    "standard": ("Gal & Ghahramani 2016", "https://arxiv.org/abs/1506.02142"),
+    "dropconnect": ("Mobiny et al. 2019", "https://arxiv.org/abs/1906.04569"),
+    "gaussian": _KINGMA,
+    "variational": _KINGMA,
+}
+"""Techniques whose passes approximate a posterior, in a network that was trained with them, and the paper that shows
+it: see :func:`monte_carlo`."""
+IMPROPER = ("gaussian", "variational")
+"""Those of them whose posterior rests on an improper prior."""
 
 # Of one part of the passes: numbers at a dropout layer, which bound memory and fit a cache, and passes.
 MOST_NUMBERS, MOST_ROWS = 1_000_000, 1024
@@ -121,10 +130,11 @@ def monte_carlo(
 
     What the spread means: under Standard dropout and DropConnect, in a network trained with the same technique and p,
     passes sample an approximate posterior over weights (Gal & Ghahramani 2016, section 3; DropConnect: Mobiny et al.,
-    arXiv:1906.04569), under Gaussian and Variational so in Kingma et al. 2015, though with an improper prior (Hron et
-    al. 2018, arXiv:1807.01969). Under Standout, DropAct, DropInv and DropCorr masks depend on the activations, so that
-    there is no distribution over weights behind them; that, and any technique that the network was not trained with,
-    is just noise, and the spread says how much the answer depends on it.
+    arXiv:1906.04569), under Gaussian and Variational so in Kingma et al. 2015, though with an improper prior, so that
+    the true posterior may not exist (Hron et al. 2018, arXiv:1807.01969). Under Standout, DropAct, DropInv and
+    DropCorr masks depend on the activations, so that there is no distribution over weights behind them; that, and any
+    technique that the network was not trained with, is just noise, and the spread says how much the answer depends on
+    it.
 
     Args:
         x: (1, …), one input of the model.
