@@ -1,5 +1,6 @@
 """Explore in a real browser: the slider moves the masks, a neuron tells its numbers, a link brings it all back."""
 
+import itertools
 import re
 from typing import Any
 
@@ -146,6 +147,34 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, server: S
         assert phone.evaluate(f"{main}.scrollWidth <= {main}.clientWidth")
         for button in phone.locator(".ds-masks button:visible").all():
             assert button.bounding_box()["height"] >= 44
+
+
+def test_a_phone_keeps_p_in_sight_and_what_belongs_together(browser: Browser, server: Server) -> None:
+    with tab(browser, 390, 844) as phone:
+        opened(phone, server, "with=Standard&with=DropAct&with=DropInv&with=Standout")
+        decided = phone.locator('[class*="st-key-how-"]')
+        decided.nth(3).wait_for()
+        tops = [
+            phone.locator(f".st-key-how-{name}").bounding_box()["y"] for name in ("standard", "standout", "dropact")
+        ]
+        assert tops == sorted(tops), "techniques are told in another order than they are shown"
+        phone.get_by_text("Options of the techniques").click()
+        switch = phone.get_by_test_id("stCheckbox").first
+        switch.wait_for()
+        track, text = (switch.locator(part).bounding_box() for part in ("label > div:nth-of-type(1)", "p"))
+        assert abs(track["y"] + track["height"] / 2 - text["y"] - text["height"] / 2) <= 2, "a switch beside its label"
+        phone.locator(".ds-moved").scroll_into_view_if_needed()
+        header = phone.get_by_test_id("stHeader").bounding_box()
+        assert phone.locator(".ds-moved").bounding_box()["y"] < 844, "not scrolled"
+        assert phone.locator(".ds-p input").bounding_box()["y"] >= header["y"] + header["height"]
+
+
+def test_headings_leave_no_level_out(page: Page, server: Server) -> None:
+    opened(page, server, "with=Standard")
+    page.get_by_role("heading", name="How sure is it?").wait_for()
+    levels = page.locator("h1, h2, h3, h4").evaluate_all("found => found.map((heading) => Number(heading.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), levels
 
 
 def test_a_forged_view_changes_nothing(page: Page, server: Server) -> None:

@@ -87,7 +87,8 @@ def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
     first = network_control()
     given = address()
     with parts["main"]:
-        columns = [column for pair in st.columns(2, gap="medium") for column in pair.columns(2, wrap=False)]
+        what, how = st.columns(2, gap="medium")
+        columns = [*what.columns(2), *how.columns(2, wrap=False)]  # names need a phone's width
     with columns[0]:
         name = first.draw()
     state = stamp(name)

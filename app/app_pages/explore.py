@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import looks, monte_carlo, networks, pictures, services
 from app.components.diagram import diagram
@@ -157,10 +158,9 @@ def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> s
 def explanations(names: Sequence[str]) -> None:
     """How each technique works: a diagram of the numbers above, its formula, its cost and its paper."""
     st.header("How each one decides", anchor=False)
-    columns = st.columns(min(2, len(names)), gap="large")
-    for number, name in enumerate(names):
+    for name, column in zip(names, in_rows(len(names), 2, "large"), strict=True):
         cls = TECHNIQUES[name]
-        with columns[number % len(columns)].container(key=f"how-{name}"):
+        with column.container(key=f"how-{name}"):
             drawn, told = st.columns([4, 5], gap="medium")
             with drawn:
                 diagram(name, key=f"diagram-{name}")
@@ -186,12 +186,19 @@ def settings(names: Sequence[str]) -> tuple[bool, dict[str, dict[str, Any]]]:
     """Where dropout acts, and the options of the techniques; rarely changed, so behind a fold."""
     with st.expander("Options of the techniques"):
         onward = ACTS.draw() == "onward"
-        columns = st.columns(max(1, min(4, len(names))))
         options = {}
-        for number, name in enumerate(names):
-            with columns[number % len(columns)]:
+        for name, column in zip(names, in_rows(len(names), 4, "medium"), strict=True):
+            with column:
                 options[name] = technique_options(name)
     return onward, options
+
+
+def in_rows(count: int, across: int, gap: Literal["medium", "large"]) -> list[DeltaGenerator]:
+    """A place for each of ``count`` things, row by row, so that a phone stacks them in their order."""
+    places: list[DeltaGenerator] = []
+    while len(places) < count:
+        places += st.columns(min(across, count), gap=gap)
+    return places[:count]
 
 
 page()

@@ -2,7 +2,7 @@
 class Detail {
   constructor() {
     this.root = make("section", "ds-detail-strip");
-    this.title = make("h3", "ds-detail-title");
+    this.title = make("h2", "ds-detail-title");
     this.title.setAttribute("aria-live", "polite");
     this.cards = make("div", "ds-cards");
     this.root.append(this.title, this.cards);

@@ -19,12 +19,13 @@ class Figures {
     const plot = make("div", "ds-plot");
     plot.setAttribute("role", "img");
     const foot = make("div", "ds-figure-foot");
+    const legend = make("div", "ds-figure-legend");
     const note = make("p", "ds-key");
     const csv = make("button", "ds-button", "CSV");
     csv.type = "button";
     foot.append(note, csv);
-    root.append(caption, plot, foot);
-    return { root, caption, plot, note, csv };
+    root.append(caption, plot, legend, foot);
+    return { root, caption, plot, legend, note, csv };
   }
 
   /** Draws when the masks leave time for it; only the latest call counts. */
@@ -49,9 +50,21 @@ class Figures {
     }
     if (this.closed) return;
     const started = performance.now();
+    this.name(this.kept, view.looks.filter((look) => look.part.kept), view);
+    this.name(this.moved, view.looks, view);
     this.drawKept(view);
     this.drawMoved(view);
     this.cost = performance.now() - started;
+  }
+
+  /** Says whose mark and line are whose. */
+  name({ legend }, looks, view) {
+    const entry = ({ part }) => {
+      const item = make("span", "ds-cell-key-item");
+      item.append(swatchLine(part.style, view.colour(part)), make("span", "", part.title));
+      return item;
+    };
+    legend.replaceChildren(...looks.map(entry));
   }
 
   drawKept(view) {

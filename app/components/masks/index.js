@@ -2,6 +2,7 @@ const TELL_AFTER = 350;
 const PLAY_EVERY = 700;
 const LARGEST_CELL = 22;
 const BARS = 3;
+const SCALE_WIDTH = 64;
 
 export default function (component) {
   const root = component.parentElement.querySelector(".ds-masks");
@@ -22,11 +23,13 @@ class Masks {
 
   build() {
     this.bar = make("div", "ds-masks-bar");
-    this.bar.append(this.slider(), this.drawButtons(), this.orderChoice());
+    this.bar.append(this.slider(), this.drawButtons());
     this.field = make("div", "ds-panels");
     this.key = make("div", "ds-cell-key");
+    const below = make("div", "ds-below");
+    below.append(this.key, this.orderChoice());
     this.compare = this.compareControl();
-    this.root.replaceChildren(this.bar, this.field, this.key, this.compare, this.detail.root, this.figures.root);
+    this.root.replaceChildren(this.bar, this.field, below, this.compare, this.detail.root, this.figures.root);
   }
 
   slider() {
@@ -74,7 +77,9 @@ class Masks {
       return made;
     });
     group.append(...this.orderButtons);
-    return group;
+    const labelled = make("div", "ds-order");
+    labelled.append(make("span", "", "Units"), group);
+    return labelled;
   }
 
   compareControl() {
@@ -151,7 +156,7 @@ class Masks {
   panel(part) {
     const root = make("section", "ds-panel");
     root.dataset.technique = part.name;
-    const head = make("h3", "ds-panel-head");
+    const head = make("h2", "ds-panel-head");
     const swatch = make("span", "ds-swatch");
     head.append(swatch, make("span", "", part.title));
     const canvas = make("canvas");
@@ -169,7 +174,7 @@ class Masks {
   /** Colours of the page that are set once, not in every frame. */
   dress() {
     for (const { swatch, part } of this.panels.values()) swatch.replaceChildren(swatchLine(part.style, this.colour(part)));
-    this.key.replaceChildren(...cellKey(this.data.techniques, this.colours));
+    this.key.replaceChildren(...cellKey(this.data.techniques, this.colours, this.top));
   }
 
   offer() {
@@ -304,7 +309,7 @@ class Masks {
     const chance = ((count.both + count.first) * (count.both + count.second)) / a.part.count;
     this.differenceText.textContent =
       `Upper half of a cell: falls under ${a.part.title}; lower half: under ${b.part.title}. ` +
-      `${count.both} units fall under both (masks without a link would share ${chance.toFixed(1)}), ` +
+      `${count.both} units fall under both (by chance: ${chance.toFixed(1)}), ` +
       `${count.first} only under ${a.part.title}, ${count.second} only under ${b.part.title}.`;
     this.difference.setAttribute("aria-label", this.differenceText.textContent);
   }
@@ -390,12 +395,12 @@ function greatest(look) {
 }
 
 /** What the cells mean, with cells as they are drawn. */
-function cellKey(techniques, colours) {
+function cellKey(techniques, colours, top) {
   const kinds = [];
-  const cell = (paint) => {
+  const cell = (paint, width) => {
     const canvas = make("canvas");
     canvas.setAttribute("aria-hidden", "true");
-    paint(sized(canvas, 16, 16));
+    paint(sized(canvas, width, 16));
     return canvas;
   };
   const filled = (colour) => (context) => {
@@ -408,16 +413,20 @@ function cellKey(techniques, colours) {
     addMark(path, 1, 1, 14);
     stroke(context, path, mark, 14);
   };
-  const add = (text, paint) => {
+  const scale = (shade) => (context) => {
+    for (let x = 1; x < SCALE_WIDTH - 1; x += 1) {
+      context.fillStyle = shade((x - 1) / (SCALE_WIDTH - 3));
+      context.fillRect(x, 1, 1, 14);
+    }
+  };
+  const add = (text, paint, width = 16) => {
     const item = make("span", "ds-cell-key-item");
-    item.append(cell(paint), make("span", "", text));
+    item.append(cell(paint, width), make("span", "", text));
     kinds.push(item);
   };
   if (techniques.some((part) => part.drops === "units")) {
-    if (techniques.some((part) => part.signed)) {
-      add("below 0", filled(colours.diverging.css(0.1)));
-      add("above 0", filled(colours.diverging.css(0.9)));
-    } else add("active", filled(colours.activation.css(0.75)));
+    if (techniques.some((part) => part.signed)) add(`activation, ${short(-top)} to ${short(top)}`, scale(colours.diverging.css), SCALE_WIDTH);
+    else add(`activation, above 0 to ${short(top)}`, scale(colours.activation.css), SCALE_WIDTH);
     add("at rest (0)", filled(css(colours.rest)));
     add("fell", marked(css(colours.drained), colours.mark));
     add("fell, but was at rest", marked(css(colours.rest), colours.faint));
