@@ -22,7 +22,7 @@ from app.pictures import Picture
 from core.checkpoints import Checkpoint
 from core.dropout import TECHNIQUES, DropConnect, dropouts
 from core.inspection import Answers, MonteCarlo, monte_carlo
-from core.inspection.monte_carlo import IMPROPER, POSTERIOR
+from core.inspection.monte_carlo import BY_ACTIVATION, IMPROPER, POSTERIOR
 
 PASSES = {"50": "50", "200": "200", "1000": "1000"}
 # Numbers drawn for masks of weights: what takes a few seconds.
@@ -208,23 +208,25 @@ def sentence(answers: Answers, classes: Sequence[str], technique: str) -> str:
 def meaning(technique: str, p: float, checkpoint: Checkpoint) -> str:
     """What the spread of the passes stands for, and what it does not."""
     title = plain_text(TECHNIQUES[technique].title)
-    if technique not in POSTERIOR:
+    if technique in BY_ACTIVATION:
         return (
             f"{title}'s masks depend on the activations, so this is no probability of being wrong: it shows how much "
             "the answer depends on the units that fall."
         )
-    if as_trained(checkpoint, technique, p):
+    if technique in POSTERIOR and as_trained(checkpoint, technique, p):
         source, url = POSTERIOR[technique]
         improper = "" if technique not in IMPROPER else f", with [an improper prior]({IMPROPER_URL})"
         return (
             f"The network was trained with {title}: its passes approximate draws from a distribution over networks "
             f"that fit the training images ([{source}]({url})){improper}."
         )
-    with_it = f"trained with {title} at another p" if technique == checkpoint.technique else f"not trained with {title}"
-    return (
-        f"The network was {with_it}, so this is no probability of being wrong: it shows how much the answer depends on "
-        "the noise."
-    )
+    if technique != checkpoint.technique:
+        why = f"The network was not trained with {title}"
+    elif not as_trained(checkpoint, technique, p):
+        why = f"The network was trained with {title} at another p"
+    else:
+        why = f"No posterior is known behind {title}"
+    return f"{why}, so this is no probability of being wrong: it shows how much the answer depends on the noise."
 
 
 def as_trained(checkpoint: Checkpoint, technique: str, p: float) -> bool:

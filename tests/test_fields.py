@@ -133,6 +133,22 @@ def test_layers_behind_act_only_when_asked() -> None:
     assert not torch.equal(quiet.answers, loud.answers)
 
 
+@pytest.mark.parametrize("name", ["standard", "dropcorr"])
+def test_the_layers_behind_act_as_in_their_own_forward_at_the_same_p(name: str) -> None:
+    x = image()
+    shown = field(network(name), x, 0, draws=4, grid=GRID, seed=1, onward=True)
+    for step, p in enumerate(GRID[1:], 1):
+        model = network(name)
+        first, second = dropouts(model)
+        set_p(model, p)
+        second.train()
+        y = rebuilt(shown, step)
+        first.register_forward_hook(lambda *_, y=y: y)
+        torch.manual_seed(2)  # the one after the field's own
+        with torch.no_grad():
+            torch.testing.assert_close(shown.answers[:, step], model(x).softmax(1), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_a_look_leaves_no_trace(name: str) -> None:
     model, x = network(name), image()

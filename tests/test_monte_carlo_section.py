@@ -126,6 +126,17 @@ def test_each_posterior_is_that_of_the_paper_that_showed_it(technique: str, sour
     assert ("1807.01969" in said) == (source == "1506.02557"), "its prior is improper"
 
 
+@pytest.mark.parametrize("p", [0.2, 0.3])
+def test_of_a_technique_that_is_not_known_nothing_is_claimed(
+    net: Checkpoint, p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TECHNIQUES, "own", type("Own", (), {"title": "Own"}))
+    for trained in (net, replace(net, technique="own", p=(0.2, 0.2))):
+        said = section.meaning("own", p, trained)
+        assert "no probability of being wrong" in said
+        assert "activations" not in said
+
+
 def test_a_networks_own_technique_acts_with_the_noise_that_it_learned() -> None:
     trained = load("digits-variational")
     x = load_data("digits").test.x[93:94]

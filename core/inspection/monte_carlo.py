@@ -32,6 +32,8 @@ POSTERIOR = {
 it: see :func:`monte_carlo`."""
 IMPROPER = ("gaussian", "variational")
 """Those of them whose posterior rests on an improper prior."""
+BY_ACTIVATION = ("standout", "dropact", "dropinv", "dropcorr")
+"""Techniques whose masks depend on the activations."""
 
 # Of one part of the passes: numbers at a dropout layer, which bound memory and fit a cache, and passes.
 MOST_NUMBERS, MOST_ROWS = 1_000_000, 1024
