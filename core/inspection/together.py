@@ -128,9 +128,9 @@ def agreement(matrix: Matrix, frequency: Matrix) -> Agreement:
     """Correlation between the entries of two symmetric matrices (N, N) over all pairs of different units.
 
     Pairs that share a unit depend on each other, so an interval for N(N-1)/2 independent pairs, or one over draws
-    alone, would be far too narrow. This one leaves out one unit at a time with all its pairs: the jackknife on
-    Fisher's z (Snijders & Borgatti, Connections 22, 1999), which errs on the wide side (Efron & Stein, Annals of
-    Statistics 9, 1981). Pairs with a NaN are left out.
+    alone, would be far too narrow. This one leaves out one unit at a time with all its pairs, as Snijders & Borgatti
+    (Connections 22, 1999) do with vertices: the plain jackknife on Fisher's z, which errs on the wide side (Efron &
+    Stein, Annals of Statistics 9, 1981; for networks Lin et al. 2020, arXiv:2004.08935). Pairs with a NaN are left out.
     """
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
