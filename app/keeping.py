@@ -15,7 +15,8 @@ T = TypeVar("T")
 def kept_within(most: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Like ``functools.lru_cache``, but the results used last share ``most`` bytes; a larger one is not kept.
 
-    Positional, hashable arguments only; a result is a tensor, an array, or an object or tuple of such.
+    Positional, hashable arguments only; a result is a tensor, an array, or an object or tuple of such. The function
+    gets ``cache_clear``.
     """
 
     def around(function: Callable[..., T]) -> Callable[..., T]:
@@ -38,6 +39,7 @@ def kept_within(most: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
                     kept.popitem(last=False)
             return result
 
+        remembered.cache_clear = kept.clear  # type: ignore[attr-defined]
         return remembered
 
     return around

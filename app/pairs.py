@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from app.keeping import kept_within
 from app.networks import network
 from core import data
 from core.checkpoints import Checkpoint
@@ -36,6 +37,8 @@ WITHOUT_IMAGES = {
 DRAWS = 25
 # Of a wider layer so many units are looked at: matrices of all pairs would not fit.
 MOST_UNITS = 1024
+# Of each of the six large results: eight matrices of so many units.
+MOST_KEPT = 64 * 2**20
 
 
 class UnavailableError(Exception):
@@ -96,7 +99,7 @@ def places(net: str, stamp: int) -> list[Position]:
     return positions(noiseless(found.architecture, found.weights), torch.zeros(1, *found.shape))
 
 
-@lru_cache(maxsize=16)
+@kept_within(MOST_KEPT)
 def clean(source: Source) -> Tensor:
     """What enters an activation-type dropout layer there, without noise: (R, *units). UnavailableError."""
     net = network(source.net, source.stamp)
@@ -134,20 +137,20 @@ def units(source: Source) -> Indices:
     return chosen if count <= MOST_UNITS else np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_UNITS])
 
 
-@lru_cache(maxsize=16)
+@kept_within(MOST_KEPT)
 def before(source: Source) -> Matrix:
     """Covariance of the units looked at, without noise."""
     return covariance(looked_at(source))
 
 
-@lru_cache(maxsize=16)
+@kept_within(MOST_KEPT)
 def after(source: Source, technique: str, p: float) -> Matrix:
     """Their covariance behind a technique in training. UnavailableError."""
     layer, x = placed(source, technique, p)
     return covariance_after(layer, x, DRAWS, units(source))
 
 
-@lru_cache(maxsize=16)
+@kept_within(MOST_KEPT)
 def falling(source: Source, technique: str, p: float) -> CoDrop:
     """How often they fall together. UnavailableError."""
     if TECHNIQUES[technique].drops != "units":
@@ -157,7 +160,7 @@ def falling(source: Source, technique: str, p: float) -> CoDrop:
     return co_drop(layer, x, DRAWS, units(source))
 
 
-@lru_cache(maxsize=16)
+@kept_within(MOST_KEPT)
 def beyond_chance(source: Source, technique: str, p: float) -> Matrix:
     """How much more often they fall together than if each fell on its own. UnavailableError."""
     return excess(falling(source, technique, p).frequency)
@@ -181,7 +184,7 @@ def related(source: Source, measure: str) -> Matrix:
     return varying(before(source)) if measure == "covariance" else correlated(source)
 
 
-@lru_cache(maxsize=16)
+@kept_within(MOST_KEPT)
 def correlated(source: Source) -> Matrix:
     """Correlation of the units looked at, without noise."""
     return as_correlation(before(source))
