@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from app.components import masks as component
 from app.components.masks import pack
+from app.components.packing import Body
 from core.checkpoints import Checkpoint, load
 from core.data import load as load_data
 from core.dropout import TECHNIQUES, DropConnect, dropouts, factory, set_p
@@ -89,6 +90,20 @@ def test_the_bytes_give_the_layers_own_forward_at_every_p(net: Checkpoint, x: Te
         if "falls" in part:
             shown = np.where(part["falls"] <= step, 0, shown)
         np.testing.assert_allclose(shown, y, rtol=2e-3, atol=2e-3)
+
+
+def test_arrays_are_aligned_whatever_their_lengths() -> None:
+    body = Body()
+    arrays = {
+        "odd": torch.tensor([1, 2, 3], dtype=torch.uint8),
+        "wide": torch.tensor([4.0, 5.0]),
+        "half": torch.ones(1).half(),
+    }
+    for word in ("", "ab", "abcde"):
+        header = read(body.behind({"word": word, "techniques": [{"arrays": body.add(arrays)}]}))
+        assert {name: header["techniques"][0][name].tolist() for name in arrays} == {
+            "odd": [1, 2, 3], "wide": [4.0, 5.0], "half": [1.0],
+        }  # fmt: skip
 
 
 def test_the_header_says_what_the_techniques_say(net: Checkpoint, x: Tensor) -> None:
