@@ -165,6 +165,9 @@ def test_a_large_weight_matrix_goes_as_a_density_with_one_row(
     wanted = (falls <= 30).reshape(DRAWS, 64, 2, 64, 2).mean((2, 4))
     np.testing.assert_allclose(part["density"][:, 30] / 255, wanted, atol=0.5 / 255)
     assert part["weights"] == 128 * 128
+    beyond = read(packed(net, x, ["dropconnect"], unit=9999))["techniques"][0]
+    assert beyond["row_unit"] == 127
+    np.testing.assert_array_equal(beyond["row_weight"], full["weight"][127])
 
 
 def test_options_change_what_is_sent(net: Checkpoint, x: Tensor) -> None:

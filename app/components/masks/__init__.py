@@ -106,6 +106,7 @@ def _technique(field: Field, kept: Tensor | None, body: Body, unit: int) -> dict
         "keeps": of_units and cls.drops == "units",
     }
     if field.weight is not None:
+        unit = min(unit, len(field.weight) - 1)
         arrays |= _weights(field, unit)
         about |= {"weight_top": 3 * float(field.weight.std()), "weights": field.weight.numel(), "row_unit": unit}
     return about | {"arrays": body.add(arrays)}
@@ -117,7 +118,6 @@ def _weights(field: Field, unit: int) -> dict[str, Tensor | None]:
         return {"weight": field.weight}
     out, inputs = field.weight.shape
     falls = field.falls.view(-1, out, inputs)
-    unit = min(unit, out - 1)
     return {
         "falls": None,
         "density": torch.stack([_blocks(falls <= step) for step in range(len(field.grid))], 1),
