@@ -83,6 +83,9 @@ def test_every_technique_is_drawn_without_an_error(page: Page, server: Server) -
     assert page.locator(".ds-panel").count() == 8
     assert re.search(r"of 65,536 weights fall", page.locator('[data-technique="dropconnect"] .ds-count').inner_text())
     page.locator(".ds-diagram canvas").nth(7).wait_for()
+    for bars in page.locator(".ds-bars").all():
+        lengths = bars.locator(".ds-track").evaluate_all("tracks => tracks.map((track) => track.clientWidth)")
+        assert len(set(lengths)) == 1, "bars on scales of their own"
     move_to(page, 0.9)
     page.get_by_role("button", name="by activation").click()
     page.get_by_text("Compare two masks").click()
@@ -129,6 +132,19 @@ def test_the_address_brings_the_view_back(page: Page, server: Server, browser: B
         assert (view(other, "draw"), view(other, "unit")) == ("2", "1")
         assert [fallen(other, name) for name in ("standard", "dropinv")] == counts
         assert other.locator(".ds-panel").count() == 2
+
+
+def test_another_page_and_back_keeps_the_view(page: Page, server: Server) -> None:
+    opened(page, server, f"net={TITLE}&with=Standard")
+    move_to(page, 0.42)
+    page.wait_for_function("new URLSearchParams(location.search).get('p') === '0.42'")
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    page.get_by_role("link", name="Covariance").click()
+    page.get_by_role("heading", name="Covariance").wait_for()
+    page.get_by_role("link", name="Explore").click()
+    page.locator(".ds-panel canvas").first.wait_for()
+    page.wait_for_function("new URLSearchParams(location.search).get('p') === '0.42'")
+    wait_until(lambda: view(page, "p") == "0.42", "the view and the address differ")
 
 
 def test_a_wrong_value_in_the_address_is_named(page: Page, server: Server) -> None:

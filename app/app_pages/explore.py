@@ -20,6 +20,7 @@ from core.inspection import Field, Position
 
 TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
 DEFAULT = ("standard", "dropact", "dropinv", "dropcorr")
+VIEW = "masks"
 P = Number("p", "Drop probability p", 0.2, 0.0, 1.0)
 DRAW = Number("draw", "Draw", 1, 1, 32, integer=True)
 UNIT = Number("unit", "Unit", None, 1, 1_000_000, integer=True)
@@ -102,7 +103,11 @@ def draw(
     """The masks; returns p, draw and unit as the person has them."""
     names = [field.technique for field in shown]
     counted = {name: looks.kept_of(scene, name, options.get(name, {})) for name in names}
-    start = st.session_state.setdefault("explore-start", asked())
+    if VIEW not in st.session_state:  # the view is new: at first, or back from another page
+        again = "explore-seen" in st.session_state and P.key not in st.query_params
+        st.session_state["explore-start"] = st.session_state["explore-seen"] if again else asked()
+        st.session_state.pop("explore-seen", None)
+    start = st.session_state["explore-start"]
     seen = st.session_state.get("explore-seen", start)
     payload = pack(
         shown, {name: kept for name, kept in counted.items() if kept is not None},
@@ -110,7 +115,7 @@ def draw(
         classes=checkpoint.classes, frequency_draws=looks.draws_behind(scene), onward=scene.onward, start=start,
         unit=max(0, seen["unit"]),
     )  # fmt: skip
-    st.session_state["explore-seen"] = seen = checked(masks(payload), seen)
+    st.session_state["explore-seen"] = seen = checked(masks(payload, key=VIEW), seen)
     return seen
 
 
@@ -137,7 +142,7 @@ def checked(wish: dict[str, Any] | None, before: dict[str, Any]) -> dict[str, An
 
 def remember(seen: dict[str, Any]) -> None:
     """Keep in the address what the person has changed."""
-    if seen != st.session_state["explore-start"] or "p" in st.query_params:
+    if seen != asked() or P.key in st.query_params:
         st.query_params.update(p=f"{seen['p']:g}", draw=str(seen["draw"] + 1))
         if seen["unit"] >= 0:
             st.query_params["unit"] = str(seen["unit"] + 1)
@@ -146,13 +151,18 @@ def remember(seen: dict[str, Any]) -> None:
 def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> str:
     """What the network says without dropout."""
     best = int(field.clean.argmax())
-    share = 100 * float(field.clean[best])
+    share = float(field.clean[best])
     name = checkpoint.classes[best]
     right = "" if picture.label is None else ", which is right" if picture.label == name else ", which is wrong"
     return (
         f'<p class="ds-says">Without dropout the network says <strong>{html_text(name)}</strong>, '
-        f"{share:.0f} %{right}.</p>"
+        f"{html_text(percent(share))}{right}.</p>"
     )
+
+
+def percent(share: float) -> str:
+    """As the bars beside it have it: not quite certain is not 100 %."""
+    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
 
 
 def explanations(names: Sequence[str]) -> None:

@@ -278,6 +278,7 @@ class Masks {
     const shown = ranked(clean).slice(0, BARS);
     const winner = indexOfMost(look.answer);
     if (!shown.includes(winner)) shown[shown.length - 1] = winner;
+    panel.bars.classList.toggle("ds-words", classes.some((name) => name.length > 3));
     while (panel.bars.children.length < shown.length) panel.bars.append(bar());
     while (panel.bars.children.length > shown.length) panel.bars.lastChild.remove();
     shown.forEach((k, i) => {
