@@ -92,6 +92,17 @@ def test_the_bytes_give_the_layers_own_forward_at_every_p(net: Checkpoint, x: Te
         np.testing.assert_allclose(shown, y, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("name", [name for name, cls in TECHNIQUES.items() if cls.drops == "units"])
+def test_score_against_threshold_says_what_falls_as_it_is_received(net: Checkpoint, x: Tensor, name: str) -> None:
+    (part,) = read(packed(net, x, [name]))["techniques"]
+    sign = {"<": np.less, "≤": np.less_equal, "≥": np.greater_equal}[part["falls_when"]]
+    for step in range(1, len(FINE) - 1):
+        cut = part["threshold"][step] if part["threshold_of"] == "units" else part["threshold"][:, step, None]
+        near = np.isclose(part["score"], cut, rtol=1e-5, atol=0)
+        assert (near | (sign(part["score"], cut) == (part["falls"] <= step))).all()
+        assert near.mean() < 0.2, "few units lie at the threshold"
+
+
 def test_arrays_are_aligned_whatever_their_lengths() -> None:
     body = Body()
     arrays = {
