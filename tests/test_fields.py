@@ -93,6 +93,13 @@ def test_feature_maps_show_as_the_layers_own_forward(name: str) -> None:
     torch.testing.assert_close(shown.answers[:, 1], probabilities, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_a_grid_of_p_0_alone_shows_the_undisturbed_layer(name: str) -> None:
+    shown = field(network(name), image(), 0, draws=2, grid=(0.0,))
+    assert shown.falls is None or not (shown.falls == 0).any()
+    torch.testing.assert_close(rebuilt(shown, 0), shown.activation.expand(2, -1), rtol=1e-3, atol=1e-3)
+
+
 def test_weights_that_fall_are_those_that_the_forward_loses() -> None:
     model, x = network("dropconnect"), image()
     shown = field(model, x, 1, draws=4, grid=GRID, seed=3)

@@ -28,7 +28,7 @@ class Body:
         return struct.pack("<I", len(text)) + text + bytes(self._bytes)
 
     def _append(self, tensor: Tensor) -> dict[str, Any]:
-        array = tensor.contiguous().numpy()
+        array = tensor.cpu().contiguous().numpy()
         self._bytes.extend(b"\0" * (-len(self._bytes) % 8))
         place = {"type": _TYPES[array.dtype], "shape": list(array.shape), "offset": len(self._bytes)}
         self._bytes.extend(array.tobytes())

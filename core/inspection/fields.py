@@ -107,7 +107,7 @@ def field(
         steps = list(_steps(model, layer, x, rows, noise, grid, seed if onward else None))
         falls = layer.falls_at(rows, noise, grid).to(torch.uint8).flatten(1) if layer.drops else None
         of_weights = layer.drops == "weights"
-        scores = None if of_weights else _score(steps[1].effect, clean)
+        scores = None if of_weights else _score(steps[-1].effect, clean)
         return Field(
             technique=layer.name,
             units=tuple(clean.shape[1:]),
