@@ -80,12 +80,13 @@ def _entered(scene: Scene, technique: str, options: Options) -> tuple[nn.Module,
 
 
 def _units(scene: Scene) -> int:
+    return most_units(scene.net, scene.stamp, scene.position)
+
+
+def most_units(net: str, stamp: int, position: int) -> int:
     """The most units that a technique has there: Standout acts before the pooling that others act behind."""
-    return max(_before_pooling(scene.net, scene.stamp, scene.position), _behind(scene))
-
-
-def _behind(scene: Scene) -> int:
-    return torch.Size(layers(scene.net, scene.stamp)[scene.position].units).numel()
+    behind = torch.Size(layers(net, stamp)[position].units).numel()
+    return max(_before_pooling(net, stamp, position), behind)
 
 
 @lru_cache(maxsize=64)

@@ -134,6 +134,15 @@ def test_the_address_brings_the_view_back(page: Page, server: Server, browser: B
         assert other.locator(".ds-panel").count() == 2
 
 
+def test_another_layer_has_another_unit(page: Page, server: Server) -> None:
+    opened(page, server, f"net={TITLE}&with=Standard&unit=128&p=0.3")
+    assert view(page, "unit") == "128"
+    page.get_by_label("Layer", exact=True).click()
+    page.get_by_role("option", name="Hidden 2").click()
+    wait_until(lambda: view(page, "unit") != "128", "the unit stays though the layer changes")
+    page.wait_for_function(f"new URLSearchParams(location.search).get('unit') === '{view(page, 'unit')}'")
+
+
 def test_another_page_and_back_keeps_the_view(page: Page, server: Server) -> None:
     opened(page, server, f"net={TITLE}&with=Standard")
     move_to(page, 0.42)
@@ -148,10 +157,11 @@ def test_another_page_and_back_keeps_the_view(page: Page, server: Server) -> Non
 
 
 def test_a_wrong_value_in_the_address_is_named(page: Page, server: Server) -> None:
-    opened(page, server, "p=7&net=Nobody&with=Standard")
+    opened(page, server, "p=7&net=Nobody&unit=500&with=Standard")
     warning = page.get_by_test_id("stAlert")
     assert "“7” in the address" in warning.inner_text()
     assert "“Nobody” in the address" in warning.inner_text()
+    assert "“500” in the address does not lie between 1 and 128" in warning.inner_text()
     assert view(page, "p") == "0.20"
 
 

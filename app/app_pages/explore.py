@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import streamlit as st
@@ -55,13 +56,19 @@ def page() -> None:
         with chosen:
             names = with_.draw()
         with warnings:
-            warn(notices(given, [network, where, with_, P, DRAW, UNIT, ACTS, *option_controls(TITLES)]))
+            unit = UNIT if VIEW in st.session_state else unit_control(name, place)
+            warn(notices(given, [network, where, with_, P, DRAW, unit, ACTS, *option_controls(TITLES)]))
         look(checkpoint, place, names)
 
 
 def layer_control(places: Sequence[Position]) -> Choice:
     options = {str(place.index): f"{place.title} · {shape_text(place.units)}" for place in places}
     return Choice("layer", "Layer", options, "0", "The layer whose units are shown, and where dropout acts.")
+
+
+def unit_control(name: str, place: Position) -> Number:
+    """The choice of a unit of this layer, for an address; later the view itself keeps to what there is."""
+    return replace(UNIT, high=looks.most_units(name, networks.stamp(name), place.index))
 
 
 def shape_text(units: tuple[int, ...]) -> str:

@@ -133,7 +133,9 @@ class Masks {
     this.makePanels();
     this.offer();
     // A large matrix comes with the weights of one unit: ask for those of the unit that is looked at.
-    if (this.data.techniques.some((part) => part.density && part.row_unit !== this.unit)) this.tellSoon();
+    const rowMissing = this.data.techniques.some((part) => part.density && part.row_unit !== this.unit);
+    // In another layer another unit is looked at: the address is to name that.
+    if (rowMissing || (!first && !same)) this.tellSoon();
   }
 
   get p() {
