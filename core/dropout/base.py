@@ -191,8 +191,9 @@ class Dropout(_DropoutNd):
         try:
             for p in ps:
                 self.turn_to(p)
-                mask = fallen() if p > 0 else None
-                at = at + (1 if mask is None else (~mask).long())
+                mask = fallen()
+                # p = 0 is the identity, whatever a formula says there.
+                at = at + (1 if mask is None else (~mask | (p == 0)).long())
         finally:
             self.p = before
             with torch.no_grad():
