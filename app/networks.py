@@ -34,9 +34,8 @@ def network_titles() -> dict[str, str]:
 
 
 def layer_title(place: Position) -> str:
-    """What a person reads for a place of dropout: Hidden 1 · 128 units."""
-    shape = f"{place.units[0]} units" if len(place.units) == 1 else " × ".join(map(str, place.units))
-    return f"{place.title} · {shape}"
+    """What a person reads for a place of dropout and the shape of its units: Hidden 1 · 128."""
+    return f"{place.title} · {' × '.join(map(str, place.units))}"
 
 
 def network(name: str, state: int | None = None) -> Checkpoint:

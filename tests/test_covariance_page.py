@@ -156,9 +156,7 @@ def test_an_address_may_carry_the_name_of_a_network() -> None:
 
 
 def test_the_address_brings_back_what_was_chosen() -> None:
-    test = opened(
-        layer="Hidden 2 · 128 units", p="0.4", measure="Correlation", order="Variance", epoch="24", refresh="8"
-    )
+    test = opened(layer="Hidden 2 · 128", p="0.4", measure="Correlation", order="Variance", epoch="24", refresh="8")
     assert not test.warning
     assert "Pairs with a larger correlation" in words(test)
     assert test.slider(key="p").value == 0.4
@@ -230,7 +228,7 @@ def test_a_run_shows_once_it_has_weights_and_a_wide_layer_by_blocks() -> None:
     assert waiting not in network_titles()
     test = opened(net=run)
     assert not test.exception
-    assert test.selectbox(key="layer").options == ["Hidden 1 · 320 units", "Hidden 2 · 320 units"]
+    assert test.selectbox(key="layer").options == ["Hidden 1 · 320", "Hidden 2 · 320"]
     assert "Each cell is the mean over 2 × 2 pairs of units that are neighbours in this order." in words(test)
     assert not test.get("select_slider")
     assert "Block of 2 units, by clustering" in panels(test)["Covariance without dropout (activation²)"]["figure"]

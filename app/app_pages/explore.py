@@ -18,13 +18,17 @@ from app.options import option_controls, technique_options
 from core.checkpoints import Checkpoint
 from core.dropout import TECHNIQUES, Dropout
 from core.inspection import Field, Position
+from core.inspection.fields import COUNTS_OF_DRAWS
 
 TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
 DEFAULT = ("standard", "dropact", "dropinv", "dropcorr")
 VIEW = "masks"
+MOST_DRAWS = max(COUNTS_OF_DRAWS)
 P = Number("p", "Drop probability p", 0.2, 0.0, 1.0)
-DRAW = Number("draw", "Draw", 1, 1, 32, integer=True)
+DRAW = Number("draw", "Draw", 1, 1, MOST_DRAWS, integer=True)
 UNIT = Number("unit", "Unit", None, 1, 1_000_000, integer=True)
+LEAD = """<p class="ds-lead">One trained network, one image, one random draw: every technique masks the same layer. Each
+cell is a unit<span class="ds-wide">; move p and see which fall and what the network then answers</span>.</p>"""
 NO_REFERENCE = (
     "DropCorr has no covariance to go by here: this network's training images are not on this machine, and one image "
     "alone has none. It drops units evenly."
@@ -37,8 +41,7 @@ ACTS = Segments(
 
 def page() -> None:
     st.title("Which neurons fall?", anchor=False)
-    st.html('<p class="ds-lead">One trained network, one image, one random draw: every technique masks the same layer. '
-            "Each cell is a unit; move p and see which fall and what the network then answers.</p>")  # fmt: skip
+    st.html(LEAD)
     warnings = st.container()
     given = address()  # before the widgets are made, which drop what does not fit
     with st.container(key="explore-choices"):
@@ -62,17 +65,14 @@ def page() -> None:
 
 
 def layer_control(places: Sequence[Position]) -> Choice:
-    options = {str(place.index): f"{place.title} · {shape_text(place.units)}" for place in places}
-    return Choice("layer", "Layer", options, "0", "The layer whose units are shown, and where dropout acts.")
+    options = {str(place.index): networks.layer_title(place) for place in places}
+    help_ = "The layer whose units are shown, and where dropout acts, with the number or shape of its units."
+    return Choice("layer", "Layer", options, "0", help_)
 
 
 def unit_control(name: str, place: Position) -> Number:
     """The choice of a unit of this layer, for an address; later the view itself keeps to what there is."""
     return replace(UNIT, high=looks.most_units(name, networks.stamp(name), place.index))
-
-
-def shape_text(units: tuple[int, ...]) -> str:
-    return f"{units[0]} units" if len(units) == 1 else " × ".join(map(str, units))
 
 
 def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
@@ -81,6 +81,7 @@ def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
         sight = st.container(key="explore-sight")
         field = st.container(key="explore-masks")
         with st.container(key="explore-source"):
+            st.html('<span id="another-image"></span>')
             picture = pictures.choose(checkpoint, sight)
     rest = st.container(key="explore-rest")
     with rest:
@@ -94,6 +95,8 @@ def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
     with field, st.spinner("Drawing masks …", show_time=False):
         shown = [looks.field_of(scene, name, options.get(name, {})) for name in names]
         told = draw(scene, place, checkpoint, shown, options)
+        if (draws := len(shown[0].answers)) < MOST_DRAWS:
+            st.caption(f"A large layer: {draws} draws, p in steps of {shown[0].grid[1]:g}.")
         if "dropcorr" in names and not checkpoint.references:
             st.caption(NO_REFERENCE)
     with sight:
@@ -142,7 +145,7 @@ def checked(wish: dict[str, Any] | None, before: dict[str, Any]) -> dict[str, An
         return before
     p, draw, unit = (wish.get(name) for name in ("p", "draw", "unit"))
     numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in (p, draw, unit))
-    if not numbers or not 0 <= p <= 1 or not 0 <= draw < 32 or not 0 <= unit < 1_000_000:
+    if not numbers or not 0 <= p <= 1 or not 0 <= draw < MOST_DRAWS or not 0 <= unit < 1_000_000:
         return before
     return {"p": float(p), "draw": int(draw), "unit": int(unit)}
 
@@ -163,7 +166,7 @@ def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> s
     right = "" if picture.label is None else ", which is right" if picture.label == name else ", which is wrong"
     return (
         f'<p class="ds-says">Without dropout the network says <strong>{html_text(name)}</strong>, '
-        f"{html_text(percent(share))}{right}.</p>"
+        f'{html_text(percent(share))}{right}. <a class="ds-narrow-only" href="#another-image">Another image</a></p>'
     )
 
 

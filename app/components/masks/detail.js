@@ -81,7 +81,7 @@ function verdict(look, unit) {
     const factor = look.factor(unit);
     return factor === 1 ? "Stays as it is." : `Stays, scaled by ${short(factor)}.`;
   }
-  if (part.drops === "weights") return "Stays; some of its weights fall.";
+  if (part.drops === "weights") return look.step === look.part.answers.shape[1] - 1 ? "All its weights fall; its bias stays." : "Stays; some of its weights fall.";
   return look.activation[unit] === 0 ? "At rest: a factor does not move it." : `Is multiplied by ${short(look.factor(unit))}.`;
 }
 

@@ -90,6 +90,7 @@ class Figures {
       xaxis: axis(view.theme, { title: { text: "Activation of the unit" }, rangemode: "tozero" }),
       yaxis: axis(view.theme, { range: [-4, 104], title: { text: "Stays (%)" } }),
     }, PLOT_CONFIG);
+    kept.csv.setAttribute("aria-label", `CSV: ${kept.caption.textContent}`);
     kept.csv.onclick = () => save("keep-frequency.csv", ["technique", "unit", "activation", "p", "kept"],
       looks.flatMap((look) => Array.from({ length: look.part.count }, (_, i) => [look.part.title, i + 1, look.activation[i], view.p, look.kept(i)])));
   }
@@ -142,6 +143,7 @@ class Figures {
       xaxis: axis(view.theme, { title: { text: "Drop probability p" }, range: [0, 1] }),
       yaxis: axis(view.theme, { range: [-4, 104], title: { text: "Probability (%)" } }),
     }, PLOT_CONFIG);
+    moved.csv.setAttribute("aria-label", `CSV: ${moved.caption.textContent}`);
     moved.csv.onclick = () => save("answer-against-p.csv", ["technique", "p", "mean", "low", "high"],
       view.looks.flatMap(({ part }) => grid.map((p, i) => [part.title, p, ...part.confidence.values.subarray(3 * i, 3 * i + 3)])));
   }
