@@ -85,7 +85,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     ``accuracy`` ± ``accuracy_sd``; ``seconds`` ± ``seconds_sd`` of training; ``ratio`` ± ``ratio_sd`` of the time an
     epoch takes to that of ``reference``. A sd of one seed is missing.
     """
-    grouped = _by_seed(rows).groupby("variant", sort=False)
+    grouped = by_seed(rows).groupby("variant", sort=False)
     out = pd.DataFrame(
         {
             "technique": grouped["technique"].first(),
@@ -106,7 +106,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def reference(rows: pd.DataFrame) -> str | None:
     """The variant to which times relate: no dropout if it was trained, else the one whose epochs are fastest."""
-    timed = _by_seed(rows).dropna(subset=["seconds_per_epoch"])
+    timed = by_seed(rows).dropna(subset=["seconds_per_epoch"])
     if timed.empty:
         return None
     plain = timed[timed["technique"] == "none"]
@@ -145,15 +145,15 @@ def verdict(rows: pd.DataFrame) -> str:
     best = stats.iloc[0]
     score = f"{100 * best['accuracy']:.1f} %"
     if len(stats) == 1:
-        seeds = _seeds(int(best["n"]))
+        seeds = seeds_of(int(best["n"]))
         return f"{best['variant']} reaches {score} ({seeds}). Train a second technique to compare it with."
     few = [str(row["variant"]) for _, row in stats.iterrows() if row["n"] < FEWEST_SEEDS]
     if few:
         least = int(stats["n"].min())
-        whose = "" if len(few) == len(stats) else f" of {_listed(few)}"
+        whose = "" if len(few) == len(stats) else f" of {listed(few)}"
         do = "does" if least == 1 else "do"
         return (
-            f"{best['variant']} has the highest mean, {score}, but {_seeds(least)}{whose} {do} not allow a ranking: "
+            f"{best['variant']} has the highest mean, {score}, but {seeds_of(least)}{whose} {do} not allow a ranking: "
             f"a difference can be chance. Train at least {FEWEST_SEEDS} seeds of each."
         )
     return _ranking(rows, stats, score)
@@ -168,7 +168,7 @@ def against_best(rows: pd.DataFrame) -> pd.DataFrame:
     are at least three and their differences vary), others by Welch's t test.
     """
     stats = summary(rows)
-    grouped = _by_seed(rows).set_index("seed").groupby("variant")["test_accuracy"]
+    grouped = by_seed(rows).set_index("seed").groupby("variant")["test_accuracy"]
     scores = {str(variant): values for variant, values in grouped}
     best, *others = (str(name) for name in stats["variant"])
     pairs = list(combinations([best, *others], 2))
@@ -179,7 +179,7 @@ def against_best(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per variant and seed: the mean accuracy and times of its runs with a test accuracy."""
     tested = rows.dropna(subset=["test_accuracy"])
     values = ["test_accuracy", "train_seconds", "seconds_per_epoch"]
@@ -201,14 +201,14 @@ def _ranking(rows: pd.DataFrame, stats: pd.DataFrame, score: str) -> str:
     beaten = list(tests.loc[tests["p_value"] < LEVEL, "variant"])
     equal = list(tests.loc[tests["p_value"] >= LEVEL, "variant"])
     low, high = int(stats["n"].min()), int(stats["n"].max())
-    seeds = _seeds(low) if low == high else f"{low} to {high} seeds"
+    seeds = seeds_of(low) if low == high else f"{low} to {high} seeds"
     if not beaten:
         return (
             f"With {seeds}, no technique differs from {best} (highest mean, {score}) by more than chance allows. "
             "More seeds would show smaller differences."
         )
-    first = f"With {seeds}, {best} ({score}) is better than {_listed(beaten)} by more than chance allows"
-    return first + (f"; against {_listed(equal)} these seeds do not decide." if equal else ".")
+    first = f"With {seeds}, {best} ({score}) is better than {listed(beaten)} by more than chance allows"
+    return first + (f"; against {listed(equal)} these seeds do not decide." if equal else ".")
 
 
 def _row(run: Run, label: str, found: Mapping[str, str]) -> dict[str, Any]:
@@ -282,9 +282,9 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _seeds(n: int) -> str:
+def seeds_of(n: int) -> str:
     return "one seed" if n == 1 else f"{n} seeds"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

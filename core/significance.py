@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -11,16 +12,50 @@ FEWEST_PAIRS = 3
 LEAST_ERROR = 1e-12  # below, a spread is rounding
 
 
+@dataclass(frozen=True)
+class Difference:
+    """``mean`` of ``n`` paired differences with its standard ``error``, missing where fewer than three allow none."""
+
+    n: int
+    mean: float
+    error: float
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is a spread to judge the mean by."""
+        return self.error > LEAST_ERROR
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p of a paired t test; missing where nothing varies."""
+        return _student(self.mean, self.error, self.n - 1) if self.varies else math.nan
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The confidence interval of the mean at ``level``, as 0.95; missing where nothing varies."""
+        if not self.varies:
+            return math.nan, math.nan
+        from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+        half = self.error * float(stdtrit(self.n - 1, (1 + level) / 2))
+        return self.mean - half, self.mean + half
+
+
+def paired_difference(one: pd.Series, other: pd.Series) -> Difference:
+    """``one`` less ``other`` over the seeds (the index) that both have."""
+    paired = pd.concat([one, other], axis=1, join="inner")
+    differences = paired.iloc[:, 0] - paired.iloc[:, 1]
+    n = len(differences)
+    error = float(differences.std(ddof=1)) / math.sqrt(n) if n >= FEWEST_PAIRS else math.nan
+    return Difference(n, float(differences.mean()), error)
+
+
 def p_value(one: pd.Series, other: pd.Series) -> float:
     """Two-sided p of a difference of means; 1 where nothing can be judged: too few values, or none that vary."""
     if min(len(one), len(other)) < 2:
         return 1.0
-    paired = pd.concat([one, other], axis=1, join="inner")
-    if len(paired) >= FEWEST_PAIRS:
-        differences = paired.iloc[:, 0] - paired.iloc[:, 1]
-        error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-        if error > LEAST_ERROR:
-            return _student(float(differences.mean()), error, len(differences) - 1)
+    paired = paired_difference(one, other)
+    if paired.varies:
+        return paired.p_value
     parts = [float(values.var(ddof=1)) / len(values) for values in (one, other)]
     weights = [part**2 / (len(values) - 1) for part, values in zip(parts, (one, other), strict=True)]
     freedom = sum(parts) ** 2 / sum(weights) if sum(weights) > 0 else math.inf
@@ -30,7 +65,7 @@ def p_value(one: pd.Series, other: pd.Series) -> float:
 def _student(difference: float, error: float, freedom: float) -> float:
     if not error > LEAST_ERROR:
         return 1.0
-    from scipy.special import stdtr  # type: ignore[import-untyped]  # 0.1 s, so only where there is something to test
+    from scipy.special import stdtr  # 0.1 s, so only where there is something to test
 
     return float(2 * stdtr(freedom, -abs(difference) / error))
 

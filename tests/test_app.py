@@ -162,7 +162,10 @@ def test_compare_says_in_words_what_the_runs_allow_to_say() -> None:
     assert not test.exception
     assert "With 3 seeds, DropCorr (96.0 %) is better than No dropout by more than chance allows." in html(test)
     table = test.table[0].value
-    assert list(table.iloc[0]) == ["DropCorr", "3", "96.0 ± 1.0 %", "3.0 ± 0.0 s", "1.50"]
+    assert list(table.iloc[0]) == [
+        "DropCorr", "3", "96.0 ± 1.0 %", "+4.90 (+4.65 to +5.15)", "< 0.001", "3.0 ± 0.0 s", "1.50",
+    ]  # fmt: skip
+    assert list(table.iloc[1])[3:5] == ["baseline", "–"]
     assert "relative to No dropout" in " ".join(part.value for part in test.caption)
 
 
@@ -170,7 +173,7 @@ def test_a_small_spread_does_not_read_as_none() -> None:
     for seed, (accuracy, seconds) in enumerate(((0.96, 1.0), (0.9602, 1.04), (0.9604, 1.02))):
         trained("dropcorr", seed, accuracy, seconds)
     row = opened("compare").table[0].value.iloc[0]
-    assert list(row)[2:4] == ["96.02 ± 0.02 %", "1.02 ± 0.02 s"]
+    assert [row["Test accuracy, mean ± sd"], row["Training time, mean ± sd"]] == ["96.02 ± 0.02 %", "1.02 ± 0.02 s"]
 
 
 def test_compare_says_to_what_times_relate_where_no_run_is_without_dropout() -> None:
@@ -191,6 +194,34 @@ def test_only_runs_of_one_data_set_are_compared() -> None:
     assert list(test.table[0].value["Technique"]) == ["Standard"]
     test.selectbox(key="group").select("mnist|mnist").run()
     assert list(test.table[0].value["Technique"]) == ["No dropout"]
+
+
+def test_the_address_pins_a_baseline_and_the_table_and_words_follow_it() -> None:
+    for seed, accuracy in enumerate((0.95, 0.96, 0.97)):
+        trained("dropcorr", seed, accuracy)
+        trained("none", seed, accuracy - 0.05 + 0.001 * seed)
+        trained("gaussian", seed + 1, accuracy - 0.01)
+    test = opened("compare", baseline="DropCorr")
+    table = test.table[0].value.set_index("Technique")
+    assert table.loc["DropCorr", "Difference to DropCorr"] == "baseline"
+    assert table.loc["Gaussian", "Difference to DropCorr"] == "−2.00"
+    assert "No dropout is worse than DropCorr by more than chance allows." in words(test)
+    assert "For Gaussian no ranking against DropCorr is possible: 2 seeds are common to both" in words(test).replace(
+        "\\", ""
+    )
+    test.selectbox(key="baseline").select("Gaussian").run()
+    assert test.query_params["baseline"] == ["Gaussian"]
+    assert "For No dropout and DropCorr no ranking against Gaussian is possible" in words(test).replace("\\", "")
+
+
+def test_a_baseline_that_is_not_there_is_named_and_no_dropout_stays() -> None:
+    trained("none", 0, 0.9)
+    trained("standard", 0, 0.91)
+    test = opened("compare", baseline="<b>Dropped</b>")
+    assert not test.exception
+    assert "is no choice of “Baseline”" in test.warning[0].value
+    assert test.selectbox(key="baseline").value == "No dropout"
+    assert "Difference to No dropout" in test.table[0].value
 
 
 @pytest.mark.parametrize("page", ["train", "compare"])

@@ -11,13 +11,14 @@ from app import charts, services
 from app.components.plot import plot
 from app.controls import Choice, address, html_text, notices, plain_text, warn
 from app.names import techniques
-from core import comparison
+from core import baseline, comparison
 from core.data import DATASETS
 from core.runs import Run
 from models import NETWORKS
 
 TITLES = techniques()
 MOST_DIGITS = 4
+PIN = "All others are compared with it, seed by seed. Choose it before you see the results."
 
 EMPTY = """
 <div class="ds-empty ds-empty-compare">
@@ -45,7 +46,8 @@ def page() -> None:
     rows = listed[listed["id"].isin(selected)] if selected else listed
     lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows))}</p>')
     with above:
-        figures(rows)
+        curves = figures(rows)
+        numbers(rows, listed, curves)
 
 
 def empty() -> None:
@@ -75,8 +77,8 @@ def group_title(data: str, network: str, runs: int) -> str:
     return f"{title} · {shown}{comma}{width}"
 
 
-def figures(rows: pd.DataFrame) -> None:
-    """The two figures, then the table."""
+def figures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy per epoch, and accuracy against time; returns the curves."""
     finished = rows.dropna(subset=["test_accuracy"])
     records = services.store().metrics(list(rows["id"]), kind="epoch", columns=("epoch", "val_accuracy"))
     curves = comparison.curves(records, rows)
@@ -88,16 +90,59 @@ def figures(rows: pd.DataFrame) -> None:
             if (curves["n"] > 1).any():
                 st.caption("Line: mean over seeds. Band: ± one standard deviation.")
     if finished.empty:
-        return
+        return curves
     base = comparison.reference(rows)
     with right:
         plot(charts.accuracy_against_time(summary, f"× {base}"), key="against-time")
         st.caption(time_note(rows, str(base)))
+    return curves
+
+
+def numbers(rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """The table: what was reached and at what cost, and the difference to a pinned baseline, selected or not."""
+    summary = comparison.summary(rows)
+    if summary.empty:
+        return
     st.header("Test accuracy and time", anchor=False)
-    st.table(shown_summary(summary), border="horizontal", hide_index=True, alt="Test accuracy and time")
+    pinned = choose_baseline(listed)
+    tests = baseline.against(pd.concat([rows, listed[listed["variant"] == pinned]]).drop_duplicates("id"), pinned)
+    st.table(shown_summary(summary, tests, pinned), border="horizontal", hide_index=True, alt="Test accuracy and time")
+    st.markdown(plain_text(baseline.verdict(tests, pinned)))
+    st.caption(plain_text(difference_note(tests, pinned)))
     with st.container(horizontal=True):
-        download(summary, "Table as CSV", "dropscope-summary.csv")
+        download(summary.merge(tests, how="left", on="variant"), "Table as CSV", "dropscope-summary.csv")
         download(curves, "Curves as CSV", "dropscope-curves.csv")
+
+
+def choose_baseline(listed: pd.DataFrame) -> str:
+    """The variant that all others are compared with; kept whatever is selected."""
+    tested = listed.dropna(subset=["test_accuracy"])
+    names = {str(variant): str(variant) for variant in sorted(tested["variant"].unique())}
+    control = Choice("baseline", "Baseline", names, baseline.default(listed) or "", help=PIN)
+    warn(notices(address(), [control]))
+    place, _ = st.columns([2, 3])
+    with place:
+        return control.draw()
+
+
+def difference_note(tests: pd.DataFrame, pinned: str) -> str:
+    """How the differences are to be read, and what they do not say."""
+    if tests.empty:
+        return f"There is no other technique to compare with {pinned}."
+    number = baseline.judged(tests)
+    said = f"Difference: in percentage points, mean over the seeds that both have, paired by seed, less {pinned}."
+    if not number:
+        return said
+    count = "one comparison" if number == 1 else f"{number} comparisons"
+    together = "95 % interval" if number == 1 else "intervals that hold all at once with 95 % (Bonferroni)"
+    ranked = (
+        " This holds for a baseline chosen before the results were seen; the sentence at the top of the page, "
+        "on the best of all, counts every pair instead."
+        if number > 1
+        else ""
+    )
+    how = "paired t test" + ("" if number == 1 else f", corrected for {count} (Holm)")
+    return f"{said} In brackets: {together}. p: {how}.{ranked}"
 
 
 def time_note(rows: pd.DataFrame, base: str) -> str:
@@ -109,23 +154,46 @@ def time_note(rows: pd.DataFrame, base: str) -> str:
     return plain_text(f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}")
 
 
-def shown_summary(summary: pd.DataFrame) -> pd.DataFrame:
+def shown_summary(summary: pd.DataFrame, tests: pd.DataFrame, pinned: str) -> pd.DataFrame:
     """The summary as a person reads it."""
+    shown = summary.merge(tests, how="left", on="variant")
     return pd.DataFrame(
         {
-            "Technique": [plain_text(name) for name in summary["variant"]],
-            "Seeds": summary["n"].astype(str),
+            "Technique": [plain_text(name) for name in shown["variant"]],
+            "Seeds": shown["n"].astype(str),
             "Test accuracy, mean ± sd": [
                 spread(100 * mean, 100 * sd, "%", digits=1)
-                for mean, sd in zip(summary["accuracy"], summary["accuracy_sd"], strict=True)
+                for mean, sd in zip(shown["accuracy"], shown["accuracy_sd"], strict=True)
             ],
+            f"Difference to {plain_text(pinned)}": [
+                "baseline" if row.variant == pinned else difference(row.difference, row.low, row.high)
+                for row in shown.itertuples(index=False)
+            ],
+            "p": [probability(p) for p in shown["p_value"]],
             "Training time, mean ± sd": [
                 spread(mean, sd, "s", digits=1 if mean >= 1 else 2)
-                for mean, sd in zip(summary["seconds"], summary["seconds_sd"], strict=True)
+                for mean, sd in zip(shown["seconds"], shown["seconds_sd"], strict=True)
             ],
-            "Relative time": [f"{ratio:.2f}" for ratio in summary["ratio"]],
+            "Relative time": [f"{ratio:.2f}" for ratio in shown["ratio"]],
         }
     )
+
+
+def difference(mean: float, low: float, high: float) -> str:
+    """A difference of shares in points with its interval, as +1.2 (0.4 to 2.0)."""
+    if math.isnan(mean):
+        return "–"
+    around = "" if math.isnan(low) else f" ({signed(100 * low)} to {signed(100 * high)})"
+    return signed(100 * mean) + around
+
+
+def signed(points: float) -> str:
+    """Two digits behind the point, as a test example of some thousand is a hundredth; a minus that is one."""
+    return "0.00" if abs(points) < 0.005 else f"{points:+.2f}".replace("-", "−")
+
+
+def probability(p: float) -> str:
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def spread(mean: float, sd: float, unit: str, digits: int) -> str:
