@@ -210,7 +210,6 @@ def test_the_address_pins_a_baseline_and_the_table_and_words_follow_it() -> None
         "\\", ""
     )
     test.selectbox(key="baseline").select("Gaussian").run()
-    assert test.query_params["baseline"] == ["Gaussian"]
     assert "For No dropout and DropCorr no ranking against Gaussian is possible" in words(test).replace("\\", "")
 
 
@@ -222,6 +221,48 @@ def test_a_baseline_that_is_not_there_is_named_and_no_dropout_stays() -> None:
     assert "is no choice of “Baseline”" in test.warning[0].value
     assert test.selectbox(key="baseline").value == "No dropout"
     assert "Difference to No dropout" in test.table[0].value
+
+
+def compared(test: AppTest) -> set[str]:
+    return set(test.table[0].value["Technique"])
+
+
+def test_the_address_names_the_runs_that_are_compared_and_their_group() -> None:
+    one, two = trained("none", 0, 0.9), trained("dropact", 0, 0.91)
+    trained("standard", 0, 0.92)
+    trained("standard", 0, 0.8, dataset="mnist")
+    test = opened("compare", runs=f"{one},{two}")
+    assert not test.exception
+    assert test.selectbox(key="group").value == "digits|digits"
+    assert compared(test) == {"No dropout", "DropAct"}
+    assert test.button(key="delete").label == "Delete 2 runs"
+
+
+def test_runs_of_an_address_that_are_gone_are_told_and_the_rest_is_compared() -> None:
+    one = trained("none", 0, 0.9)
+    trained("dropact", 0, 0.91)
+    test = opened("compare", runs=f"<img onerror=alert(1)>,{one},zzzzzzzzzz")
+    assert not test.exception
+    assert "names 2 runs that are not here" in test.warning[0].value
+    assert compared(test) == {"No dropout"}
+    assert compared(opened("compare", runs="zzzzzzzzzz")) == {"No dropout", "DropAct"}
+
+
+def test_filters_of_the_address_narrow_what_is_listed_and_compared() -> None:
+    for technique in ("none", "dropact", "dropcorr"):
+        trained(technique, 0, 0.9)
+        trained(technique, 7, 0.91)
+    RunStore().create(Config(technique="dropact", seed=9, epochs=2).to_dict(), {"device": "cpu"})
+    test = opened("compare", technique=["DropAct", "DropCorr"])
+    assert compared(test) == {"DropAct", "DropCorr"}
+    test.text_input(key="find").set_value("SEED 7").run()
+    assert compared(test) == {"DropAct", "DropCorr"}
+    assert list(test.table[0].value["Seeds"]) == ["1", "1"]
+    assert list(test.dataframe[0].value["Seed"]) == [7, 7]
+    assert list(opened("compare", status="queued").dataframe[0].value["Seed"]) == [9]
+    nothing = opened("compare", find="there is none such")
+    assert not nothing.exception
+    assert "No run matches" in words(nothing)
 
 
 @pytest.mark.parametrize("page", ["train", "compare"])

@@ -9,11 +9,11 @@ import streamlit as st
 
 from app import charts, services
 from app.components.plot import plot
-from app.controls import Choice, address, html_text, notices, plain_text, warn
+from app.controls import Choice, Choices, Text, address, html_text, notices, plain_text, warn
 from app.names import techniques
-from core import baseline, comparison
+from core import baseline, comparison, selection
 from core.data import DATASETS
-from core.runs import Run
+from core.runs import STATUSES, Run
 from models import NETWORKS
 
 TITLES = techniques()
@@ -42,8 +42,13 @@ def page() -> None:
     listed = comparison.table(chosen, TITLES)
     # The list of runs stands below, but what is selected in it decides what is drawn above.
     above = st.container()
-    selected = run_list(chosen, listed)
-    rows = listed[listed["id"].isin(selected)] if selected else listed
+    st.header("Runs", anchor=False)
+    shown = filters(chosen)
+    if not shown:
+        lead.html('<p class="ds-lead">No run matches these filters: take one away to compare again.</p>')
+        return
+    selected = run_list(shown, listed[listed["id"].isin([run.id for run in shown])])
+    rows = listed[listed["id"].isin(selected or [run.id for run in shown])]
     lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows))}</p>')
     with above:
         curves = figures(rows)
@@ -60,14 +65,24 @@ def empty() -> None:
 def choose_group(groups: dict[tuple[str, str], list[Run]]) -> tuple[str, str]:
     """Only runs of one data set and network compare; the newest group is shown first."""
     names = {f"{data}|{network}": group_title(data, network, len(groups[data, network])) for data, network in groups}
-    control = Choice("group", "Data set and network", names, next(iter(names)))
-    warn(notices(address(), [control]))
+    named, gone = named_runs([run for runs in groups.values() for run in runs])
+    home = next((f"{d}|{n}" for (d, n), runs in groups.items() if named & {run.id for run in runs}), next(iter(names)))
+    control = Choice("group", "Data set and network", names, home)
+    some = "a run that is" if gone == 1 else f"{gone} runs that are"
+    missing = [f"The address names {some} not here: deleted, or of another machine."] if gone else []
+    warn([*notices(address(), [control]), *missing])
     if len(names) == 1:
         return next(iter(groups))
     place, _ = st.columns([2, 3])
     with place:
         data, _, network = control.draw().partition("|")
     return data, network
+
+
+def named_runs(runs: Sequence[Run]) -> tuple[set[str], int]:
+    """The ids that the address selects, and how many it names that are not there."""
+    found, gone = selection.parse(st.query_params.get("runs", ""), {run.id for run in runs})
+    return set(found), gone
 
 
 def group_title(data: str, network: str, runs: int) -> str:
@@ -206,10 +221,23 @@ def spread(mean: float, sd: float, unit: str, digits: int) -> str:
     return f"{mean:.{digits}f}{around} {unit}"
 
 
+def filters(runs: Sequence[Run]) -> list[Run]:
+    """Which runs are listed; nothing chosen lists all."""
+    there = {str(run.config.get("technique")) for run in runs}
+    titles = {name: title for name, title in TITLES.items() if name in there}
+    titles |= {name: name for name in sorted(there - set(titles))}
+    states = {status: status for status in STATUSES if status in {run.status for run in runs}}
+    technique = Choices("technique", "Technique", titles, ())
+    status = Choices("status", "Status", states, ())
+    find = Text("find", "Find", placeholder="name, seed 3, run …")
+    warn(notices(address(), [technique, status]))
+    with st.container(horizontal=True, gap="large"):
+        return selection.matching(runs, techniques=technique.draw(), statuses=status.draw(), text=find.draw())
+
+
 def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
-    """All runs of the group; returns the ids of those selected in it."""
-    st.header("Runs", anchor=False)
-    st.caption("All of them are compared. Select some to compare only these, or to delete them.")
+    """The runs of the group that pass the filters; returns the ids of those selected, which the address keeps."""
+    st.caption("All of these are compared. Select some to compare only them; the address of the page keeps which.")
     shown = pd.DataFrame(
         {
             "Technique": listed["variant"],
@@ -222,9 +250,13 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
             "Run": listed["id"],
         }
     )
+    key = f"runs-{hash(tuple(run.id for run in runs))}"
+    if key not in st.session_state:
+        named, _ = named_runs(runs)
+        at = [place for place, run in enumerate(runs) if run.id in named]
+        st.session_state[key] = {"selection": {"rows": at}}
     event = st.dataframe(
-        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–",
-        key=f"runs-{len(runs)}-{runs[0].id}",
+        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–", key=key,
         column_config={
             "Test accuracy": st.column_config.NumberColumn(format="%.1f %%"),
             "Training time": st.column_config.NumberColumn(format="%.1f s"),
@@ -233,12 +265,21 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
         },
     )  # fmt: skip
     chosen = [str(listed["id"].iloc[row]) for row in event.selection.rows if row < len(listed)]
+    keep_selection(chosen)
     with st.container(horizontal=True):
         word = "Delete" if not chosen else "Delete 1 run" if len(chosen) == 1 else f"Delete {len(chosen)} runs"
         if st.button(word, disabled=not chosen, key="delete"):
             confirm_delete(chosen)
         download(listed, "Runs as CSV", "dropscope-runs.csv")
     return chosen
+
+
+def keep_selection(ids: Sequence[str]) -> None:
+    """Write the selected runs into the address, so that it brings back what is seen."""
+    if ids:
+        st.query_params["runs"] = ",".join(ids)
+    elif "runs" in st.query_params:
+        del st.query_params["runs"]
 
 
 def status_text(run: Run) -> str:
