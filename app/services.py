@@ -14,6 +14,7 @@ from core.home import HomeError, home
 from core.jobs import LocalEngine
 from core.runs import Run, RunStore, StoreError
 
+UNDO_SECONDS = 600.0
 ACTIVE = ("queued", "running", "paused")
 
 
@@ -58,10 +59,21 @@ def act(verb: str, ids: Iterable[str]) -> None:
 
 
 def delete(ids: Sequence[str]) -> None:
-    """Remove ended runs with their weights and curves; those still active are refused."""
+    """Set ended runs aside, for ``UNDO_SECONDS`` and until :func:`undo_delete`; those still active are refused."""
     if any(run.status in ACTIVE for run in existing(ids)):
         raise StoreError("A run that still trains cannot be deleted: stop it first.")
-    store().delete(list(ids))
+    store().set_aside(list(ids))
+
+
+def deleted() -> list[Run]:
+    """The runs that were deleted together last and can be brought back."""
+    aside = store().aside()
+    return [run for run in aside if run.deleted == aside[0].deleted]
+
+
+def undo_delete(ids: Iterable[str]) -> None:
+    """Bring deleted runs back; one that is gone for good by now is passed over."""
+    store().bring_back(list(ids))
 
 
 def existing(ids: Iterable[str]) -> list[Run]:
@@ -72,8 +84,9 @@ def existing(ids: Iterable[str]) -> list[Run]:
 
 
 def look_after() -> None:
-    """Start queued runs whose turn it is, and notice those whose process died."""
+    """Start queued runs whose turn it is, notice those whose process died, let go for good of what was deleted."""
     engine().advance()
+    store().purge(UNDO_SECONDS)
 
 
 @contextmanager

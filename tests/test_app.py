@@ -236,6 +236,7 @@ def test_the_address_names_the_runs_that_are_compared_and_their_group() -> None:
     assert test.selectbox(key="group").value == "digits|digits"
     assert compared(test) == {"No dropout", "DropAct"}
     assert test.button(key="delete").label == "Delete 2 runs"
+    assert set(opened("compare", runs=f"{two},{one},gone").query_params["runs"].split(",")) == {one, two}
 
 
 def test_runs_of_an_address_that_are_gone_are_told_and_the_rest_is_compared() -> None:
@@ -263,6 +264,24 @@ def test_filters_of_the_address_narrow_what_is_listed_and_compared() -> None:
     nothing = opened("compare", find="there is none such")
     assert not nothing.exception
     assert "No run matches" in words(nothing)
+
+
+def test_what_was_deleted_together_comes_back_together_and_outlives_the_tab() -> None:
+    ids = [trained("none", seed, 0.9) for seed in range(3)]
+    test = opened("compare", runs=",".join(ids[:2]))
+    test.button(key="delete").click().run()
+    assert not test.exception
+    assert [run.id for run in RunStore().list()] == ids[2:]
+    services.delete(ids[2:])
+    again = opened("compare")
+    assert "Nothing to compare yet" in html(again)
+    assert "1 run deleted" in words(again)
+    again.button(key="undo").click().run()
+    assert "2 runs deleted" in words(again)
+    again.button(key="undo").click().run()
+    assert not again.exception
+    assert {run.id for run in RunStore().list()} == set(ids)
+    assert "undo" not in [button.key for button in again.button]
 
 
 @pytest.mark.parametrize("page", ["train", "compare"])

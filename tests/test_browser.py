@@ -182,7 +182,7 @@ def test_names_from_the_store_are_shown_as_text(page: Page, server: Server) -> N
         store.delete(run)
 
 
-def test_deleting_asks_first(page: Page, server: Server) -> None:
+def test_a_selected_run_is_in_the_address_and_deleting_it_can_be_undone(page: Page, server: Server) -> None:
     store = RunStore(server.home)
     run = store.create({"technique": "none", "dataset": "doomed", "seed": 0, "epochs": 1})
     store.finish(run, "done", final={"test_accuracy": 0.5, "train_seconds": 1.0})
@@ -194,12 +194,20 @@ def test_deleting_asks_first(page: Page, server: Server) -> None:
     box = grid.bounding_box()
     # The grid is a canvas: its first box to tick lies in the row under the head.
     page.mouse.click(box["x"] + 18, box["y"] + 52)
-    page.get_by_role("button", name="Delete 1 run").click()
-    page.get_by_role("button", name="Keep").click()
-    assert store.get(run).status == "done"
-    page.get_by_role("button", name="Delete 1 run").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    wait_until(lambda: run not in [left.id for left in store.list()], "the run is not deleted")
+    delete, undo = page.get_by_role("button", name="Delete 1 run"), page.get_by_role("button", name="Undo")
+    delete.wait_for()
+    wait_until(lambda: f"runs={run}" in page.url, "the address does not name the run")
+    delete.click()
+    undo.wait_for()
+    assert run not in [left.id for left in store.list()]
+    undo.click()
+    wait_until(lambda: run in [left.id for left in store.list()], "the run does not come back")
+    undo.wait_for(state="detached")
+    page.goto(f"{server.url}/compare?runs={run}")
+    delete.click()
+    undo.wait_for()
+    assert [left.id for left in store.aside()] == [run]
+    store.purge(0)
 
 
 def test_only_known_hosts_are_answered(server: Server) -> None:

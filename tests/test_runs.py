@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -233,6 +234,80 @@ def test_a_run_at_work_is_not_deleted_nor_any_with_it(store: RunStore) -> None:
     with pytest.raises(UnknownRunError):
         store.delete([ended, "abc"])
     assert len(store.list()) == 2
+
+
+def test_what_was_deleted_can_be_brought_back_with_all_that_belongs_to_it(store: RunStore) -> None:
+    gone, kept = store.create(CONFIG), store.create(CONFIG)
+    store.record(gone, [epoch(1)])
+    store.save_weights(gone, {"w": torch.ones(2)}, CONFIG)
+    store.finish(gone, "done")
+    before = store.get(gone)
+    store.set_aside(gone)
+    assert [run.id for run in store.list()] == [kept]
+    assert store.list(ids=[gone]) == []
+    with pytest.raises(UnknownRunError):
+        store.find(gone)
+    assert [run.id for run in store.aside()] == [gone]
+    store.purge(3600)
+    store.bring_back([gone, "zzz"])
+    assert store.find(gone) == before
+    assert store.aside() == []
+    assert len(store.metrics(gone)) == 1
+    assert store.load_weights(gone)["w"].tolist() == [1.0, 1.0]
+
+
+def test_what_was_deleted_is_gone_for_good_when_its_time_is_up(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    runs = [store.create(CONFIG) for _ in range(3)]
+    for run_id in runs:
+        store.save_weights(run_id, {"w": torch.ones(2)}, CONFIG)
+        store.finish(run_id, "done")
+    for run_id, ago in ((runs[0], 100.0), (runs[1], 50.0)):
+        monkeypatch.setattr(time, "time", lambda ago=ago: now - ago)
+        store.set_aside(run_id)
+        store.set_aside(run_id)
+    monkeypatch.setattr(time, "time", lambda: now)
+    store.purge(60)
+    assert [run.id for run in store.aside()] == [runs[1]]
+    assert [store.folder(run_id).exists() for run_id in runs] == [False, True, True]
+    store.purge(0)
+    assert store.aside() == []
+    assert [run.id for run in store.list()] == [runs[2]]
+
+
+def test_of_runs_that_have_not_all_ended_none_is_set_aside(store: RunStore) -> None:
+    ended, waiting = store.create(CONFIG), store.create(CONFIG)
+    store.finish(ended, "done")
+    with pytest.raises(StoreError, match=r"is still queued: stop it before you delete it\.$"):
+        store.set_aside([ended, waiting])
+    with pytest.raises(UnknownRunError):
+        store.set_aside([ended, "abc"])
+    assert len(store.list()) == 2
+
+
+def test_letting_go_of_nothing_writes_nothing(store: RunStore) -> None:
+    store.purge(0)
+    assert not store.home.exists()
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date_with_its_runs(store: RunStore) -> None:
+    store.home.mkdir()
+    with sqlite3.connect(database(store)) as db:
+        for statement in MIGRATIONS[0]:
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+        db.execute(
+            "INSERT INTO runs (id, name, created, queued_at, status, config, environment) "
+            "VALUES ('abc', 'old', 1, 1, 'done', '{}', '{}')"
+        )
+    db.close()
+    (run,) = store.list()
+    assert (run.id, run.name, run.deleted) == ("abc", "old", None)
+    store.set_aside("abc")
+    store.bring_back(["abc"])
+    assert store.find("abc").status == "done"
 
 
 def test_claims_go_in_order_up_to_the_limit_and_fill_free_slots(store: RunStore) -> None:

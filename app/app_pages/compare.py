@@ -31,6 +31,7 @@ are more than chance. It needs runs that have finished.</p>
 
 def page() -> None:
     st.title("Compare", anchor=False)
+    undo()
     runs = services.store().list()
     if not runs:
         empty()
@@ -121,7 +122,9 @@ def numbers(rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame) -> N
     st.header("Test accuracy and time", anchor=False)
     pinned = choose_baseline(listed)
     tests = baseline.against(pd.concat([rows, listed[listed["variant"] == pinned]]).drop_duplicates("id"), pinned)
-    st.table(shown_summary(summary, tests, pinned), border="horizontal", hide_index=True, alt="Test accuracy and time")
+    with st.container(key="compare-table"):
+        shown = shown_summary(summary, tests, pinned)
+        st.table(shown, border="horizontal", hide_index=True, alt="Test accuracy and time")
     st.markdown(plain_text(baseline.verdict(tests, pinned)))
     st.caption(plain_text(difference_note(tests, pinned)))
     with st.container(horizontal=True):
@@ -269,7 +272,7 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
     with st.container(horizontal=True):
         word = "Delete" if not chosen else "Delete 1 run" if len(chosen) == 1 else f"Delete {len(chosen)} runs"
         if st.button(word, disabled=not chosen, key="delete"):
-            confirm_delete(chosen)
+            delete(chosen)
         download(listed, "Runs as CSV", "dropscope-runs.csv")
     return chosen
 
@@ -286,16 +289,25 @@ def status_text(run: Run) -> str:
     return f"{run.status}: {run.reason}" if run.reason and run.status in ("failed", "lost") else run.status
 
 
-@st.dialog("Delete runs?")
-def confirm_delete(ids: list[str]) -> None:
-    number = "This run" if len(ids) == 1 else f"These {len(ids)} runs"
-    st.write(f"{number}, with curves and weights, will be gone for good.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        if st.button("Keep", key="keep"):
-            st.rerun()
+def delete(ids: Sequence[str]) -> None:
+    """Asks nothing, as it can be undone."""
+    with services.guard():
+        services.delete(ids)
+    st.query_params.pop("runs", None)
+    st.rerun()
+
+
+def undo() -> None:
+    """What was deleted last, and a button that brings it back."""
+    gone = services.deleted()
+    if not gone:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="undo-bar"):
+        what = "1 run" if len(gone) == 1 else f"{len(gone)} runs"
+        st.markdown(f"{what} deleted; gone for good after {services.UNDO_SECONDS / 60:g} minutes.", width="content")
         with services.guard():
-            if st.button("Delete", type="primary", key="confirm"):
-                services.delete(ids)
+            if st.button("Undo", key="undo", icon=":material/undo:"):
+                services.undo_delete([run.id for run in gone])
                 st.rerun()
 
 

@@ -74,6 +74,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE counter (seq INTEGER NOT NULL)",
         "INSERT INTO counter VALUES (0)",
     ),
+    (
+        # When somebody deleted it, NULL for a run that is there.
+        "ALTER TABLE runs ADD COLUMN deleted REAL",
+        "CREATE INDEX runs_deleted ON runs (deleted) WHERE deleted IS NOT NULL",
+    ),
 )
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -100,7 +105,7 @@ class Run:
     ``requested`` is what was asked of it last ("run", "pause", "stop") and ``requested_at`` when; ``latest`` holds the
     newest value of every field of its records, ``final`` the results. ``attempt`` counts the processes that worked on
     it, ``owner`` is the present or last one, ``seen`` when that one last wrote, ``slot`` its place among those that run
-    at once. ``seq`` grows with every record.
+    at once. ``seq`` grows with every record. ``deleted`` is when it was set aside to be deleted, None for all others.
     """
 
     id: str
@@ -119,6 +124,7 @@ class Run:
     slot: int | None
     seen: float | None
     seq: int
+    deleted: float | None = None
 
     @property
     def live(self) -> bool:
@@ -135,7 +141,10 @@ def run_of(row: sqlite3.Row) -> Run:
     """The run in a row of the table ``runs``."""
     owner = None if row["pid"] is None else Owner(row["host"], row["pid"], row["pid_created"])
     documents = {name: json.loads(row[name]) for name in ("config", "environment", "final", "latest")}
-    plain = ("id", "name", "created", "status", "reason", "requested", "requested_at", "attempt", "slot", "seen", "seq")
+    plain = (
+        "id", "name", "created", "status", "reason", "requested", "requested_at", "attempt", "slot", "seen", "seq",
+        "deleted",
+    )  # fmt: skip
     return Run(**{name: row[name] for name in plain}, **documents, owner=owner)
 
 

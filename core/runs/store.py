@@ -107,7 +107,7 @@ class RunStore:
         """The only run whose id begins with ``prefix``; :class:`UnknownRunError` where there is not exactly one."""
         with self._database.read() as db:
             # Not LIKE, which gives "%" and "_" a meaning.
-            query = "SELECT * FROM runs WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 4"
+            query = "SELECT * FROM runs WHERE deleted IS NULL AND substr(id, 1, ?) = ? ORDER BY id LIMIT 4"
             rows = db.execute(query, (len(prefix), prefix)).fetchall()
         if not prefix or not rows:
             raise _unknown(prefix)
@@ -117,8 +117,8 @@ class RunStore:
         return run_of(rows[0])
 
     def list(self, *, status: Iterable[str] | None = None, ids: Iterable[str] | None = None) -> Runs:
-        """Runs, the newest first: all, those with one of these statuses, those among these ids."""
-        conditions, arguments = ["1"], []
+        """Runs, the newest first: all, those with one of these statuses, those among these ids; none set aside."""
+        conditions, arguments = ["deleted IS NULL"], []
         for column, wanted in (("status", status), ("id", ids)):
             if wanted is not None:
                 conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
@@ -138,6 +138,43 @@ class RunStore:
             db.executemany("DELETE FROM runs WHERE id = ?", [(run.id,) for run in runs])
         for run in runs:
             shutil.rmtree(self.folder(run.id), ignore_errors=True)
+
+    def set_aside(self, ids: str | Iterable[str]) -> None:
+        """Delete runs so that :meth:`bring_back` can undo it: all or, where one is unknown or has not ended, none.
+
+        :meth:`list` and :meth:`find` pass them over; their files and records stay until :meth:`purge`.
+        """
+        wanted = [ids] if isinstance(ids, str) else [*ids]
+        now = time.time()
+        with self._database.write() as db:
+            for run in [run_of(_row(db, run_id)) for run_id in wanted]:
+                if not run.ended:
+                    raise StoreError(f"Run {run.id} ({run.name}) is still {run.status}: stop it before you delete it.")
+            arguments = [(now, run_id) for run_id in wanted]
+            db.executemany("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL", arguments)
+
+    def aside(self) -> Runs:
+        """The runs that :meth:`bring_back` can still bring back, those deleted last first."""
+        with self._database.read() as db:
+            rows = db.execute("SELECT * FROM runs WHERE deleted IS NOT NULL ORDER BY deleted DESC, key DESC")
+            return [run_of(row) for row in rows]
+
+    def bring_back(self, ids: Iterable[str]) -> None:
+        """Undo :meth:`set_aside`; a run that is gone for good by now is passed over."""
+        with self._database.write() as db:
+            db.executemany("UPDATE runs SET deleted = NULL WHERE id = ?", [(run_id,) for run_id in ids])
+
+    def purge(self, seconds: float) -> None:
+        """Delete for good what was set aside at least so many seconds ago; writes nothing where there is none."""
+        before = time.time() - seconds
+        if not any(run.deleted is not None and run.deleted <= before for run in self.aside()):
+            return
+        with self._database.write() as db:
+            # Asked again, as somebody may have brought one back in between.
+            query = "DELETE FROM runs WHERE deleted <= ? RETURNING id"
+            gone = [str(row["id"]) for row in db.execute(query, (before,)).fetchall()]
+        for run_id in gone:
+            shutil.rmtree(self.folder(run_id), ignore_errors=True)
 
     def change(self, run_id: str, decide: Callable[[Run], Changes | None], *, attempt: int | None = None) -> Run:
         """Change a run by what it is: ``decide`` sees it inside the write transaction and returns the fields to change.
