@@ -223,6 +223,14 @@ def test_a_baseline_that_is_not_there_is_named_and_no_dropout_stays() -> None:
     assert "Difference to No dropout" in test.table[0].value
 
 
+def test_the_comparison_is_offered_as_csv_latex_and_json() -> None:
+    trained("none", 0, 0.9)
+    test = opened("compare")
+    assert not test.exception
+    names = [part.proto.label for part in test.get("download_button")]
+    assert names == ["Table as CSV", "Curves as CSV", "Table as LaTeX", "All as JSON", "Runs as CSV"]
+
+
 def compared(test: AppTest) -> set[str]:
     return set(test.table[0].value["Technique"])
 

@@ -11,7 +11,7 @@ from app import charts, services
 from app.components.plot import plot
 from app.controls import Choice, Choices, Text, address, html_text, notices, plain_text, warn
 from app.names import techniques
-from core import baseline, comparison, selection
+from core import baseline, comparison, report, selection
 from core.data import DATASETS
 from core.runs import STATUSES, Run
 from models import NETWORKS
@@ -130,6 +130,10 @@ def numbers(rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame) -> N
     with st.container(horizontal=True):
         download(summary.merge(tests, how="left", on="variant"), "Table as CSV", "dropscope-summary.csv")
         download(curves, "Curves as CSV", "dropscope-curves.csv")
+        caption = f"{group_title(*rows.iloc[0][['dataset', 'network']], len(rows))}."
+        offer(report.latex(summary, tests, pinned, caption), "Table as LaTeX", "dropscope-summary.tex", "text/x-tex")
+        content = report.as_json(summary, tests, pinned, curves, list(rows["id"]))
+        offer(content, "All as JSON", "dropscope-comparison.json", "application/json")
 
 
 def choose_baseline(listed: pd.DataFrame) -> str:
@@ -312,7 +316,11 @@ def undo() -> None:
 
 
 def download(frame: pd.DataFrame, label: str, name: str) -> None:
-    st.download_button(label, frame.to_csv(index=False), name, "text/csv", on_click="ignore", key=name)
+    offer(frame.to_csv(index=False), label, name, "text/csv")
+
+
+def offer(content: str, label: str, name: str, kind: str) -> None:
+    st.download_button(label, content, name, kind, on_click="ignore", key=name)
 
 
 page()
