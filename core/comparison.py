@@ -125,16 +125,25 @@ def curves(metrics: pd.DataFrame, rows: pd.DataFrame, column: str = "val_accurac
     """
     measured = metrics.dropna(subset=[column])
     whole = measured["epoch"].round()
-    measured = measured[(measured["epoch"] - whole).abs() < 1e-6].assign(epoch=whole.astype(int))
-    measured = measured.drop_duplicates(["run", "epoch"], keep="last")
-    named = measured.merge(rows[["id", "variant", "technique", "seed"]], left_on="run", right_on="id")
-    reached = named.groupby("run")["epoch"].transform("max")
-    furthest = named[reached == reached.groupby([named["variant"], named["seed"]]).transform("max")]
-    seeds = furthest.groupby(["variant", "technique", "epoch", "seed"], sort=False)[column].mean()
-    grouped = seeds.groupby(["variant", "technique", "epoch"], sort=False)
-    out = grouped.agg(mean="mean", sd="std", n="size").fillna({"sd": 0.0}).reset_index()
-    common = out["n"] == out["variant"].map(named.groupby("variant")["seed"].nunique())
-    return out[common].sort_values(["variant", "epoch"], kind="stable").reset_index(drop=True)
+    at_end = (measured["epoch"] - whole).abs() < 1e-6
+    # Numbers in the place of names: with a thousand runs, comparing text would take most of the time.
+    place = pd.Index(rows["id"]).get_indexer(pd.Index(measured["run"]))
+    measured = measured[["epoch", column]].assign(epoch=whole, place=place)[at_end & (place >= 0)]
+    measured = measured.astype({"epoch": int}).drop_duplicates(["place", "epoch"], keep="last")
+    variants, names = pd.factorize(rows["variant"])
+    of_run = pd.DataFrame({"code": variants, "seed": rows["seed"].to_numpy()})
+    named = measured.join(of_run, on="place")
+    reached = named.groupby("place")["epoch"].transform("max")
+    furthest = named[reached == reached.groupby([named["code"], named["seed"]]).transform("max")]
+    seeds = furthest.groupby(["code", "epoch", "seed"], sort=False)[column].mean()
+    out = seeds.groupby(["code", "epoch"], sort=False).agg(mean="mean", sd="std", n="size").fillna({"sd": 0.0})
+    out = out.reset_index()
+    out = out[out["n"] == out["code"].map(named.groupby("code")["seed"].nunique())]
+    technique = rows.drop_duplicates("variant").set_index("variant")["technique"]
+    out.insert(0, "variant", names.to_numpy()[out["code"]])
+    out.insert(1, "technique", technique.loc[out["variant"]].to_numpy())
+    ordered: pd.DataFrame = out.drop(columns="code").sort_values(["variant", "epoch"], kind="stable")
+    return ordered.reset_index(drop=True)
 
 
 def verdict(rows: pd.DataFrame) -> str:
@@ -238,19 +247,22 @@ def _number(value: Any) -> float:
 
 def _variants(runs: Sequence[Run], titles: Mapping[str, str]) -> list[str]:
     """Each run's technique and, where the technique was trained with several settings, the settings that differ."""
-    by_technique: dict[str, list[dict[str, str]]] = {}
     settings = [_settings(run.config) for run in runs]
+    by_technique: dict[str, list[dict[str, str]]] = {}
     for run, own in zip(runs, settings, strict=True):
         by_technique.setdefault(str(run.config.get("technique")), []).append(own)
+    differing = {name: _differing(siblings) for name, siblings in by_technique.items()}
     labels = []
     for run, own in zip(runs, settings, strict=True):
         name = str(run.config.get("technique"))
-        siblings = by_technique[name]
-        keys = dict.fromkeys(key for other in siblings for key in other)
-        differing = [key for key in keys if len({other.get(key) for other in siblings}) > 1]
-        parts = [f"{key} {own[key]}" for key in differing if key in own]
+        parts = [f"{key} {own[key]}" for key in differing[name] if key in own]
         labels.append(titles.get(name, name) + (f" ({', '.join(parts)})" if parts else ""))
     return labels
+
+
+def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    keys = dict.fromkeys(key for own in settings for key in own)
+    return [key for key in keys if len({own.get(key) for own in settings}) > 1]
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:

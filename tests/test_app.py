@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
+from app import epoch_curves, services
+from core import comparison
 from core.config import Config
 from core.dropout import TECHNIQUES, Knob, Standard
 from core.jobs import LocalEngine
@@ -229,6 +230,17 @@ def test_the_comparison_is_offered_as_csv_latex_and_json() -> None:
     assert not test.exception
     names = [part.proto.label for part in test.get("download_button")]
     assert names == ["Table as CSV", "Curves as CSV", "Table as LaTeX", "All as JSON", "Runs as CSV"]
+
+
+def test_a_curve_follows_new_records_of_a_run() -> None:
+    run = trained("none", 0, 0.9)
+    rows = comparison.table(RunStore().list())
+    before = epoch_curves.curves(rows, {run: RunStore().get(run).seq})
+    assert epoch_curves.curves(rows, {run: RunStore().get(run).seq}) is before
+    RunStore().record(run, [{"kind": "epoch", "step": 3, "epoch": 3.0, "val_accuracy": 0.95}])
+    after = epoch_curves.curves(rows, {run: RunStore().get(run).seq})
+    assert list(before["epoch"]) == [1, 2]
+    assert list(after["epoch"]) == [1, 2, 3]
 
 
 def compared(test: AppTest) -> set[str]:

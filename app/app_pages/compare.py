@@ -1,13 +1,13 @@
 """Compare: what the finished runs say, and what they do not."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pandas as pd
 import streamlit as st
 
-from app import charts, services
+from app import charts, epoch_curves, services
+from app.compare_table import shown_summary
 from app.components.plot import plot
 from app.controls import Choice, Choices, Text, address, html_text, notices, plain_text, warn
 from app.names import techniques
@@ -17,7 +17,6 @@ from core.runs import STATUSES, Run
 from models import NETWORKS
 
 TITLES = techniques()
-MOST_DIGITS = 4
 PIN = "All others are compared with it, seed by seed. Choose it before you see the results."
 
 EMPTY = """
@@ -52,7 +51,7 @@ def page() -> None:
     rows = listed[listed["id"].isin(selected or [run.id for run in shown])]
     lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows))}</p>')
     with above:
-        curves = figures(rows)
+        curves = figures(rows, {run.id: run.seq for run in shown})
         numbers(rows, listed, curves)
 
 
@@ -93,11 +92,10 @@ def group_title(data: str, network: str, runs: int) -> str:
     return f"{title} · {shown}{comma}{width}"
 
 
-def figures(rows: pd.DataFrame) -> pd.DataFrame:
+def figures(rows: pd.DataFrame, seqs: Mapping[str, int]) -> pd.DataFrame:
     """Accuracy per epoch, and accuracy against time; returns the curves."""
     finished = rows.dropna(subset=["test_accuracy"])
-    records = services.store().metrics(list(rows["id"]), kind="epoch", columns=("epoch", "val_accuracy"))
-    curves = comparison.curves(records, rows)
+    curves = epoch_curves.curves(rows, seqs)
     summary = comparison.summary(rows)
     left, right = st.columns(2, gap="large")
     if not curves.empty:
@@ -174,58 +172,6 @@ def time_note(rows: pd.DataFrame, base: str) -> str:
     devices = rows["device"].dropna().unique()
     mixed = "" if len(devices) < 2 else " These runs were trained on different devices: their times do not compare."
     return plain_text(f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}")
-
-
-def shown_summary(summary: pd.DataFrame, tests: pd.DataFrame, pinned: str) -> pd.DataFrame:
-    """The summary as a person reads it."""
-    shown = summary.merge(tests, how="left", on="variant")
-    return pd.DataFrame(
-        {
-            "Technique": [plain_text(name) for name in shown["variant"]],
-            "Seeds": shown["n"].astype(str),
-            "Test accuracy, mean ± sd": [
-                spread(100 * mean, 100 * sd, "%", digits=1)
-                for mean, sd in zip(shown["accuracy"], shown["accuracy_sd"], strict=True)
-            ],
-            f"Difference to {plain_text(pinned)}": [
-                "baseline" if row.variant == pinned else difference(row.difference, row.low, row.high)
-                for row in shown.itertuples(index=False)
-            ],
-            "p": [probability(p) for p in shown["p_value"]],
-            "Training time, mean ± sd": [
-                spread(mean, sd, "s", digits=1 if mean >= 1 else 2)
-                for mean, sd in zip(shown["seconds"], shown["seconds_sd"], strict=True)
-            ],
-            "Relative time": [f"{ratio:.2f}" for ratio in shown["ratio"]],
-        }
-    )
-
-
-def difference(mean: float, low: float, high: float) -> str:
-    """A difference of shares in points with its interval, as +1.2 (0.4 to 2.0)."""
-    if math.isnan(mean):
-        return "–"
-    around = "" if math.isnan(low) else f" ({signed(100 * low)} to {signed(100 * high)})"
-    return signed(100 * mean) + around
-
-
-def signed(points: float) -> str:
-    """Two digits behind the point, as a test example of some thousand is a hundredth; a minus that is one."""
-    return "0.00" if abs(points) < 0.005 else f"{points:+.2f}".replace("-", "−")
-
-
-def probability(p: float) -> str:
-    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def spread(mean: float, sd: float, unit: str, digits: int) -> str:
-    """mean ± sd where there is one, with so many digits that a small sd does not read as none."""
-    if math.isnan(mean):
-        return "–"
-    if sd > 0:
-        digits = max(digits, min(MOST_DIGITS, -math.floor(math.log10(sd))))
-    around = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
-    return f"{mean:.{digits}f}{around} {unit}"
 
 
 def filters(runs: Sequence[Run]) -> list[Run]:
