@@ -259,6 +259,21 @@ def test_the_address_names_the_runs_that_are_compared_and_their_group() -> None:
     assert set(opened("compare", runs=f"{two},{one},gone").query_params["runs"].split(",")) == {one, two}
 
 
+def test_selecting_runs_and_letting_them_go_stays_in_their_group() -> None:
+    other = trained("standard", 0, 0.8, dataset="mnist")
+    trained("none", 0, 0.9)
+    test = opened("compare")
+    assert test.selectbox(key="group").value == "digits|digits"
+    test.selectbox(key="group").select("mnist|mnist").run()
+    for rows in ([0], []):
+        test.session_state[f"runs-{hash((other,))}"] = {"selection": {"rows": rows}}
+        test.run()
+        assert not test.exception
+        assert test.selectbox(key="group").value == "mnist|mnist"
+        assert compared(test) == {"Standard"}
+        assert ("runs" in test.query_params) == bool(rows)
+
+
 def test_runs_of_an_address_that_are_gone_are_told_and_the_rest_is_compared() -> None:
     one = trained("none", 0, 0.9)
     trained("dropact", 0, 0.91)
