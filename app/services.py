@@ -1,7 +1,7 @@
 """The one way by which pages reach the run store and the engine; everything that writes passes through here."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -84,9 +84,19 @@ def existing(ids: Iterable[str]) -> list[Run]:
 
 
 def look_after() -> None:
-    """Start queued runs whose turn it is, notice those whose process died, let go for good of what was deleted."""
+    """Start queued runs whose turn it is, notice those whose process died, have a worker wait for the next.
+
+    What was deleted and not brought back is let go for good.
+    """
     engine().advance()
+    engine().keep_warm()
     store().purge(UNDO_SECONDS)
+
+
+def expect_start() -> None:
+    """Somebody looks at the page that starts runs: let a worker wait for the first."""
+    with suppress(HomeError, StoreError):  # said where the runs are read
+        engine().warm.expect()
 
 
 @contextmanager

@@ -98,16 +98,20 @@ def train(
 
 @main.command(hidden=True)
 @click.argument("run_id")
-@click.option("--attempt", type=int, required=True)
+@click.option("--attempt", type=int)
 @click.option("--limit", type=int, required=True)
 @click.option("--home", type=click.Path(path_type=Path), required=True)
-def worker(run_id: str, attempt: int, limit: int, home: Path) -> None:
-    """Work on a run that an engine has claimed, then see to those that wait."""
-    from core.jobs import LocalEngine
+def worker(run_id: str, attempt: int | None, limit: int, home: Path) -> None:
+    """Work on a run that an engine has claimed, then see to those that wait; RUN_ID "-": as standard input orders."""
+    from core.jobs import LocalEngine, warm
     from core.jobs.worker import run_worker
 
+    data = None
+    if run_id == warm.WAITING:
+        order, data = warm.wait(limit)
+        run_id, attempt = order.run_id, order.attempt
     store = RunStore(home, timeout=PATIENCE)
-    run = run_worker(store, run_id, attempt=attempt, limit=limit)
+    run = run_worker(store, run_id, attempt=attempt, limit=limit, data=data)
     LocalEngine(store, limit).advance()
     raise click.exceptions.Exit(FAILED if run.status == "failed" else 0)
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.runs import RunStore
 from tests.browser import Browser, Page, Server, browser, page, server, serving, stop, tab, wait_until
+from tests.waiting import waiting
 
 __all__ = ["browser", "page", "server"]
 pytestmark = pytest.mark.browser
@@ -83,6 +84,21 @@ def test_train_watch_pause_stop_reload_and_find_the_run_in_compare(page: Page, s
     stored = RunStore(server.home).get(run)
     assert stored.status == "stopped"
     assert stored.config["technique"] == "dropcorr"
+
+
+def test_a_worker_waits_for_the_run_that_the_page_starts_and_ends_with_its_server(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path / "home", tmp_path) as server:
+        page.goto(f"{server.url}/train?{LONG}")
+        page.get_by_text("Nothing has been trained yet").wait_for()
+        assert not page.locator(".ds-live").is_visible()
+        (worker,) = wait_until(lambda: waiting(server.home), "no worker waits")
+        run = started(page, server)
+        owner = RunStore(server.home).get(run).owner
+        assert owner is not None
+        assert owner.pid == worker.pid
+        wait_until(lambda: len(waiting(server.home)) == 2, "the next worker does not wait")
+        server.process.kill()
+        wait_until(lambda: [each.pid for each in waiting(server.home)] == [worker.pid], "it outlives its server", 5.0)
 
 
 def test_a_short_run_ends_with_its_test_accuracy_in_train_and_in_compare(page: Page, server: Server) -> None:

@@ -26,6 +26,7 @@ from core.jobs.keeper import Keeper
 from core.jobs.processes import owner_of
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError, weights
 from core.training import Config, ConfigError, Progress, Trainer
+from tests.waiting import wait_for
 
 SMALL = Config(dataset="digits", technique="dropcorr", epochs=2, device="cpu", record_every=0.05)
 
@@ -53,15 +54,6 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """The first true value of ``condition``; fails after a time that only something stuck can take."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition has not come true"
-        time.sleep(0.05)
-    return value
 
 
 def ended(engine: LocalEngine, run_id: str) -> Run:

@@ -35,6 +35,7 @@ here on this machine, in seconds. Its curves appear in this place and move while
 
 
 def page() -> None:
+    services.expect_start()
     st.title("Train", anchor=False)
     st.html('<p class="ds-lead">Train one network with several kinds of dropout and watch them learn side by side. '
             "Runs go on when this tab is closed.</p>")  # fmt: skip
@@ -98,12 +99,12 @@ def watch() -> None:
     """
     with services.guard():
         runs = shown_runs(st.query_params.get_all("run"), services.store().list())
-        if not runs:
-            st.html(EMPTY)
-            return
+        # Mounted before there is anything to draw: loading the charts' library would delay the first point.
         wish = live_curves([described(run, runs) for run in runs], started=st.session_state.get("started"))
         if wish:
             services.act(str(wish.get("verb")), {run.id for run in runs} & set(map(str, wish.get("ids", ()))))
+        if not runs:
+            st.html(EMPTY)
 
 
 def shown_runs(asked: list[str], runs: list[Run]) -> list[Run]:

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from core.jobs import processes
+from core.jobs.warm import Order, WarmWorker
 from core.runs import Run, RunStore, StoreError
 from core.runs.database import explain
 
@@ -56,7 +57,7 @@ class LocalEngine:
 
     Whoever polls also looks after the others: a run whose process died is told "lost", one that ignores a stop is
     ended by force, and queued ones are started in their order. A worker that ends does the same, so a queue goes on
-    with nobody watching.
+    with nobody watching. A server calls :meth:`keep_warm` as well, to have a worker wait for the next run.
 
     Args:
         store: where the runs are.
@@ -73,6 +74,11 @@ class LocalEngine:
     def limit(self) -> int:
         """How many runs are trained at once."""
         return self._limit or gpus() or max(1, processes.cores() // 2)
+
+    @cached_property
+    def warm(self) -> WarmWorker:
+        """The worker that waits for the next run, where there is one."""
+        return WarmWorker(self.store.home, self.limit)
 
     def submit(self, config: Config) -> str:
         """Queue a run and return its id; ConfigError where the settings cannot be used, DataError without a folder."""
@@ -124,6 +130,21 @@ class LocalEngine:
             elif _overdue(run):
                 self._end_by_force(run)
 
+    def keep_warm(self) -> None:
+        """Have a worker wait for the next run while one is expected (:meth:`WarmWorker.expect`); to be called often.
+
+        It warms up once those that have begun have a first point of their curve, as it would only delay that.
+        """
+        if not self.warm.wanted:
+            self.warm.dismiss()
+            return
+        runs = [run for run in self.store.list(status=("running", "paused")) if run.live]
+        if any(run.status == "running" and not run.seq for run in runs):
+            return
+        free = min(set(range(len(runs) + 1)) - {run.slot for run in runs})
+        with suppress(OSError):  # a run that is started meets the same and says so
+            self.warm.keep(visible_gpu(free, gpus(), os.environ))
+
     def _somebody_waits(self) -> bool:
         # Reading first, as claiming takes the write lock, and pages poll often.
         runs = self.store.list(status=("queued", "running"))
@@ -133,10 +154,11 @@ class LocalEngine:
     def _start(self, run: Run) -> None:
         arguments = ["worker", run.id, "--attempt", str(run.attempt), "--limit", str(self.limit)]
         log = self.store.folder(run.id) / "worker.log"
+        environment = visible_gpu(run.slot, gpus(), os.environ)
         try:
-            child = processes.start(
-                [*arguments, "--home", str(self.store.home)], log, visible_gpu(run.slot, gpus(), os.environ)
-            )
+            processes.opened(log).close()
+            child = self.warm.take(Order(run.id, run.attempt, log), environment)
+            child = child or processes.start([*arguments, "--home", str(self.store.home)], log, environment)
         except OSError as error:
             self.store.finish(run.id, "failed", str(explain(error, log)), attempt=run.attempt)
             return

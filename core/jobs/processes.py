@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -69,19 +69,35 @@ def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -
 
     Its output is appended to ``log``. Raises OSError where that cannot be written or the process cannot be started.
     """
+    with opened(log) as output:
+        return _start(arguments, subprocess.DEVNULL, output, environment)
+
+
+def start_waiting(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start one that reads from this process, and prints nothing. Raises OSError where it cannot be started."""
+    return _start(arguments, subprocess.PIPE, subprocess.DEVNULL, environment)
+
+
+def opened(log: Path) -> BinaryIO:
+    """``log`` to append to, its folder made where it is missing."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("ab")
+
+
+def _start(
+    arguments: Sequence[str], source: int, output: int | BinaryIO, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            # -P: a folder called "core" where the person happens to be must not hide this package.
-            [sys.executable, "-P", "-m", "core", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)},
-            **_detached(),
-        )
+    return subprocess.Popen(
+        # -P: a folder called "core" where the person happens to be must not hide this package.
+        [sys.executable, "-P", "-m", "core", *arguments],
+        stdin=source,
+        stdout=output,
+        stderr=output,
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)},
+        **_detached(),
+    )
 
 
 def _detached() -> dict[str, Any]:

@@ -25,6 +25,7 @@ from core.runs import Owner, Run, RunStore, StoreError, SupersededError
 from core.runs.database import explain
 
 if TYPE_CHECKING:
+    from core.data import Dataset
     from core.training import Progress, Trainer
 
 # Seconds between two looks for requests, and between signs of life in a pause.
@@ -38,7 +39,14 @@ class _StopRequested(Exception):  # noqa: N818, it is no error
     """The run is to end at the step that it has reached."""
 
 
-def run_worker(store: RunStore, run_id: str, *, attempt: int | None = None, limit: int | None = None) -> Run:
+def run_worker(
+    store: RunStore,
+    run_id: str,
+    *,
+    attempt: int | None = None,
+    limit: int | None = None,
+    data: Dataset | None = None,
+) -> Run:
     """Work on a run until it ends, as the process that claimed it at ``attempt`` or took it; the run afterwards.
 
     Whatever goes wrong in training ends the run as "failed" with one sentence. :class:`StoreError` is raised only
@@ -46,9 +54,10 @@ def run_worker(store: RunStore, run_id: str, *, attempt: int | None = None, limi
 
     Args:
         limit: how many runs share this machine: the CPU cores are divided among them.
+        data: a data set that is loaded already; the run may be on another.
     """
     run = take(store, run_id, attempt=attempt)
-    return carry_out(store, run, lambda: trainer_of(run, limit), limit=limit)
+    return carry_out(store, run, lambda: trainer_of(run, limit, data), limit=limit)
 
 
 def take(store: RunStore, run_id: str, *, attempt: int | None = None) -> Run:
@@ -59,16 +68,22 @@ def take(store: RunStore, run_id: str, *, attempt: int | None = None) -> Run:
     return store.change(run_id, partial(_taken, owner=owner_of(), attempt=attempt))
 
 
-def trainer_of(run: Run, limit: int | None = None) -> Trainer:
+def trainer_of(run: Run, limit: int | None = None, data: Dataset | None = None) -> Trainer:
     """The trainer for a run's settings, with the share of the CPU's cores that ``limit`` runs at once leave it."""
-    import torch
-
     from core.training import Trainer
+
+    share_cores(limit)
+    config = Config.from_dict(run.config)
+    return Trainer(patient(config), data if data and data.name == config.dataset else None)
+
+
+def share_cores(limit: int | None) -> None:
+    """Let torch take the share of the CPU's cores that ``limit`` runs at once leave each; None: as many as it likes."""
+    import torch
 
     # A number that the person has chosen stays.
     if limit is not None and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // limit))
-    return Trainer(patient(Config.from_dict(run.config)))
 
 
 def patient(config: Config) -> Config:

@@ -24,7 +24,7 @@ _render = st.components.v2.component(
 def live_curves(
     runs: Sequence[dict[str, Any]], *, started: str | None = None, key: str = "live"
 ) -> dict[str, Any] | None:
-    """Mount the curves of the given runs.
+    """Mount the curves of the given runs; with none nothing is seen, and the first is drawn the sooner.
 
     ``runs``: one dict a run with ``id``, ``name`` (shown), ``detail`` (shown, may be empty) and ``style`` (as of
     ``theme.Style.to_dict``). ``started`` changes when runs were just started: a narrow screen then scrolls to them.

@@ -3,6 +3,9 @@ const ACTIVE = new Set(["queued", "running", "paused"]);
 const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
 const TICK = 1000;
 const IDLE_TICK = 10000;
+// Until the first point of what was just started, for at most so long.
+const FIRST_TICK = 100;
+const FIRST_HOPE = 5000;
 const PATIENCE = 10000;
 const RESEND = 3000;
 const HOPE = 20000;
@@ -22,6 +25,7 @@ class View {
     this.wishes = new Map();
     this.failures = 0;
     this.eager = 0;
+    this.impatient = 0;
     this.seq = 0;
     this.x = readChoice();
     this.build();
@@ -105,7 +109,11 @@ class View {
     }
     this.list.classList.toggle("ds-single", this.runs.length === 1);
     this.recolour();
-    if (data.started && data.started !== this.started) this.reveal();
+    this.root.hidden = !this.runs.length;
+    if (data.started && data.started !== this.started) {
+      this.reveal();
+      this.impatient = Date.now() + FIRST_HOPE;
+    }
     this.started = data.started;
     this.draw();
     this.poll();
@@ -139,9 +147,14 @@ class View {
     if (this.closed) return;
     this.show();
     const lively = this.active().length || Date.now() < this.eager;
-    const wait = this.failures ? Math.min(TICK * this.failures, 5000) : lively ? TICK : IDLE_TICK;
+    const calm = this.awaitsFirst() ? FIRST_TICK : lively ? TICK : IDLE_TICK;
+    const wait = this.failures ? Math.min(TICK * this.failures, 5000) : calm;
     this.timer = setTimeout(() => this.poll(), this.again ? 0 : wait);
     this.again = false;
+  }
+
+  awaitsFirst() {
+    return Date.now() < this.impatient && !this.points.get(this.started)?.step.length;
   }
 
   async fetchNew() {
@@ -273,7 +286,8 @@ class View {
       this.show();
       return;
     }
-    if (this.closed) return;
+    // With no run the library is only made ready for the first.
+    if (this.closed || !this.runs.length) return;
     for (const chart of this.charts) {
       const traces = this.traces(chart);
       Plotly.react(chart.plot, traces, this.layout(chart, !traces.some((trace) => trace.x.length)), PLOT_CONFIG);
