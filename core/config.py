@@ -42,6 +42,10 @@ class Config:
         kl_weight: factor on the variational divergence.
         record_every: seconds between two step records.
         snapshots: keep the activations of a fixed batch at every epoch.
+        early_stop: end after so many epochs without a lower validation loss, and keep the weights of the lowest; None
+            trains to the last epoch and keeps its weights.
+        time_budget: seconds of training, without those of evaluation, after which the run ends; None has no limit. How
+            far it comes then depends on the machine.
     """
 
     dataset: str = "digits"
@@ -63,14 +67,18 @@ class Config:
     kl_weight: float = 1.0
     record_every: float = 0.25
     snapshots: bool = False
+    early_stop: int | None = None
+    time_budget: float | None = None
 
     def validated(self) -> Config:
         """Itself with p as a float or tuple; ConfigError says what is wrong and what is allowed."""
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1, LARGEST_COUNT)
         _whole("seed", self.seed, 0, LARGEST_SEED)
-        for name in ("width", "lr", "refresh_epochs"):
-            _number(name, getattr(self, name), above=True, optional=name == "refresh_epochs")
+        if self.early_stop is not None:
+            _whole("early_stop", self.early_stop, 1, LARGEST_COUNT)
+        for name in ("width", "lr", "refresh_epochs", "time_budget"):
+            _number(name, getattr(self, name), above=True, optional=name in ("refresh_epochs", "time_budget"))
         for name in ("weight_decay", "kl_weight", "record_every"):
             _number(name, getattr(self, name))
         if self.width > LARGEST_WIDTH:

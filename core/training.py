@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.best import Best
 from core.config import Config, ConfigError
 from core.data import Dataset, Split, load
 from core.dropout import DropCorr, dropouts, factory, kl, noise_parameters, set_p
@@ -42,6 +43,7 @@ class Progress:
         images_per_s: training images a second of training time, since the last record.
         train_seconds, eval_seconds: spent so far in training and in evaluating, kept apart.
         p, lr: as they were in the last step.
+        reason: why a run failed, ended before its last epoch, or ends with the weights of an earlier one.
     """
 
     kind: str
@@ -93,6 +95,7 @@ class Trainer:
         self.step = 0
         self.train_seconds = self.eval_seconds = 0.0
         self.status = "running"
+        self._best = Best() if config.early_stop is not None else None
         self._tally = torch.zeros(
             2, 3, device=self.device
         )  # (since the record, over the epoch) x (loss, right, images)
@@ -143,11 +146,11 @@ class Trainer:
 
     def _advance(self) -> Progress:
         """Train up to the next record."""
-        if self.step >= self.total_steps:
+        if self.step >= self.total_steps or self._ends_early():
             return self._finish()
         started = time.perf_counter()
         seen = self.step
-        due = self.config.record_every
+        due = min(self.config.record_every, self._seconds_left())
         while True:
             self._train_step()
             at_end = self.step % self.steps_per_epoch == 0
@@ -160,6 +163,20 @@ class Trainer:
             return self._fail(problem)
         record = self._record("step", loss=loss, accuracy=accuracy, images_per_s=images / seconds)
         return self._end_epoch(record) if at_end else record
+
+    def _seconds_left(self) -> float:
+        budget = self.config.time_budget
+        return math.inf if budget is None else budget - self.train_seconds
+
+    def _ends_early(self) -> str | None:
+        """Why training is over before its last epoch, in a sentence; None where it is not."""
+        if self._seconds_left() <= 0:
+            return f"Training has taken the {self.config.time_budget:g} s that it was given."
+        patience = self.config.early_stop
+        if self._best and patience is not None and self._best.waited >= patience:
+            epochs = "1 epoch" if patience == 1 else f"{patience} epochs"
+            return f"The validation loss has not fallen for {epochs}."
+        return None
 
     def _train_step(self) -> None:
         epoch, batch = divmod(self.step, self.steps_per_epoch)
@@ -198,6 +215,8 @@ class Trainer:
         val_loss, val_accuracy = self._evaluate(self.data.validation)
         train_eval_loss, _ = self._evaluate(self._part_of_training())
         self.eval_seconds += time.perf_counter() - started
+        if self._best:
+            self._best.see(self.step // self.steps_per_epoch, val_loss, self.model)
         return replace(
             record,
             kind="epoch",
@@ -210,11 +229,17 @@ class Trainer:
         )
 
     def _finish(self) -> Progress:
+        reasons = [] if self.step >= self.total_steps else [self._ends_early()]
+        if self._best and self._best.restore(self.model, self.step / self.steps_per_epoch):
+            reasons.append(
+                f"The weights are those after epoch {self._best.epoch}, where the validation loss was lowest."
+            )
         started = time.perf_counter()
         test_loss, test_accuracy = self._evaluate(self.data.test)
         self.eval_seconds += time.perf_counter() - started
         self.status = "done"
-        return self._record("end", test_loss=test_loss, test_accuracy=test_accuracy)
+        reason = " ".join(filter(None, reasons)) or None
+        return self._record("end", test_loss=test_loss, test_accuracy=test_accuracy, reason=reason)
 
     def _fail(self, reason: str) -> Progress:
         self.status = "failed"
@@ -288,7 +313,7 @@ class Trainer:
             "seconds": (self.train_seconds, self.eval_seconds),
             "tally": self._tally,
             "random": self._random,
-        }
+        } | ({"best": self._best.state()} if self._best else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from ``state``; more epochs may be asked for, anything else that differs is a ConfigError."""
@@ -308,6 +333,8 @@ class Trainer:
         self._tally = state["tally"].to(self.device, copy=True)
         self._random = dict(state["random"])
         self._batches = (-1, ())
+        if self._best:
+            self._best.load_state(state["best"], self.device)
 
 
 @torch.no_grad()

@@ -86,6 +86,11 @@ def test_an_empty_p_leaves_it_to_the_network() -> None:
     assert {run.config["p"] for run in RunStore().list()} == {None}
 
 
+def test_limits_of_a_run_reach_the_config() -> None:
+    opened(early_stop="4", time_budget="90").button(key="start").click().run()
+    assert {(run.config["early_stop"], run.config["time_budget"]) for run in RunStore().list()} == {(4, 90.0)}
+
+
 def test_a_wrong_value_in_the_address_is_named_and_falls_back() -> None:
     test = opened(epochs="0", data="Foo")
     assert not test.exception

@@ -564,6 +564,11 @@ def test_a_diverging_run_says_so_and_keeps_its_last_good_weights(store: RunStore
     assert store.load_weights(run.id)["weight"].item() == 2
 
 
+def test_a_run_that_ends_before_its_last_epoch_is_done_and_says_why(store: RunStore) -> None:
+    run = carried_out(store, FakeTrainer(steps=4, ending=("done", "Its time was up.")))
+    assert (run.status, run.reason, run.final["epoch"]) == ("done", "Its time was up.", 2.0)
+
+
 def test_a_state_that_holds_something_else_counts_as_damaged(store: RunStore) -> None:
     run_id = store.create(SMALL.to_dict(), owner=owner_of())
     for state in ({}, {"step": 2, "records": []}, {"trainer": {}, "step": 2, "records": []}, {"step": "two"}):

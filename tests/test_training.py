@@ -3,9 +3,11 @@
 import io
 import itertools
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from core.config import Config, ConfigError
@@ -194,6 +196,104 @@ def test_a_diverging_loss_stops_the_run_with_a_reason(few: Dataset) -> None:
     assert "lower the learning rate" in end.reason
 
 
+def losses(run: Trainer, values: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, Tensor]]:
+    """Let the validation loss after each epoch be one of ``values``; epoch → the weights it was asked with."""
+    seen: dict[int, dict[str, Tensor]] = {}
+
+    def evaluated(split: Split) -> tuple[float, float]:
+        epoch = run.step // run.steps_per_epoch
+        seen[epoch] = {name: value.clone() for name, value in run.model.state_dict().items()}
+        return values[epoch - 1] if split is run.data.validation else 9.0, 0.5
+
+    monkeypatch.setattr(run, "_evaluate", evaluated)
+    return seen
+
+
+def has(run: Trainer, weights: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("values", "last", "reason", "kept"),
+    [
+        # As low as before is no lower, and one lower epoch begins the count anew.
+        ([3.0, 2.0, 2.0, 1.5, 1.6, 1.5, 1.0], 6, "The validation loss has not fallen for 2 epochs. The weights are "
+         "those after epoch 4, where the validation loss was lowest.", 4),
+        ([3.0, 2.0, 1.0, 0.9, 0.8, 0.7, 0.8], 7, "The weights are those after epoch 6, where the validation loss was "
+         "lowest.", 6),
+        ([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 7, None, 7),
+    ],
+)  # fmt: skip
+def test_a_run_stops_early_with_its_best_weights(
+    few: Dataset, values: list[float], last: int, reason: str | None, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(few, epochs=7, early_stop=2)
+    seen = losses(run, values, monkeypatch)
+    records = []
+    weights = {}
+    for record in run.run():
+        records.append(record)
+        if record.kind == "epoch":
+            weights[round(record.epoch)] = seen[round(record.epoch)]
+    end = records[-1]
+    assert [r.val_loss for r in records[:-1]] == values[:last]
+    assert (end.kind, end.status, end.epoch, end.reason) == ("end", "done", last, reason)
+    assert [epoch for epoch, held in weights.items() if has(run, held)] == [kept]
+
+
+def test_the_test_accuracy_of_a_run_that_stopped_early_is_that_of_the_weights_it_keeps(few: Dataset) -> None:
+    # So high a rate that the validation loss does not fall for long.
+    run = trainer(few, epochs=200, early_stop=1, lr=0.05)
+    *_, end = run.run()
+    assert end.reason is not None
+    assert end.epoch < 200
+    assert evaluate(run.model, run.data, run.data.test) == (end.test_loss, end.test_accuracy)
+
+
+@pytest.mark.parametrize("stop_after", [2, 5])
+def test_early_stopping_goes_on_after_a_resume(few: Dataset, stop_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [2.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0]
+    settings = {"epochs": 7, "early_stop": 3}
+    undisturbed = trainer(few, **settings)
+    losses(undisturbed, values, monkeypatch)
+    expected = list(undisturbed.run())
+    interrupted = trainer(few, **settings)
+    losses(interrupted, values, monkeypatch)
+    records = list(itertools.islice(interrupted.run(), stop_after))
+    file = io.BytesIO()
+    torch.save(interrupted.state(), file)
+    file.seek(0)
+    resumed = trainer(few, **settings)
+    losses(resumed, values, monkeypatch)
+    resumed.load_state(torch.load(file, weights_only=True))
+    records += list(resumed.run())
+    assert [(r.kind, r.step, r.reason) for r in records] == [(r.kind, r.step, r.reason) for r in expected]
+    assert records[-1].step == 5 * resumed.steps_per_epoch
+    assert has(resumed, undisturbed.model.state_dict())
+
+
+def test_a_run_ends_once_it_has_had_its_time(few: Dataset) -> None:
+    run = trainer(few, epochs=10_000, time_budget=0.2)
+    records = list(run.run())
+    end, before = records[-1], records[-2]
+    assert (end.kind, end.status, end.reason) == ("end", "done", "Training has taken the 0.2 s that it was given.")
+    assert 0 < end.step < run.total_steps
+    assert before.train_seconds >= 0.2
+    assert all(record.train_seconds < 0.2 for record in records[:-2])
+    assert end.test_accuracy is not None
+    # Its steps are those of a run without a limit.
+    other = trainer(few, epochs=10_000)
+    while other.step < end.step:
+        with other._own_random_numbers():
+            other._train_step()
+    assert has(run, other.model.state_dict())
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(few: Dataset) -> None:
+    plain, limited = (list(trainer(few, **more).run()) for more in ({}, {"early_stop": 9, "time_budget": 1e6}))
+    assert [(r.loss, r.val_loss, r.test_loss) for r in plain] == [(r.loss, r.val_loss, r.test_loss) for r in limited]
+
+
 def test_schedules_set_p_and_the_record_says_so(few: Dataset) -> None:
     records = trainer(few, technique="dropact", p=(0.2, 0.4), schedule="alternate", epochs=3).run()
     assert [r.p for r in records if r.kind == "epoch"] == [(0.2, 0.4), (0.0, 0.0), (0.2, 0.4)]
@@ -285,6 +385,10 @@ def test_dropcorr_learns_the_digits(digits: Dataset) -> None:
         ({"precision": "fp8"}, "precision must be one of fp32, bf16, got 'fp8'."),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, mps, got 'tpu'."),
         ({"network": "resnet"}, "network must be one of auto, digits, mnist, cifar10, got 'resnet'."),
+        ({"early_stop": 0}, "early_stop must be a whole number of at least 1, got 0."),
+        ({"early_stop": 1.5}, "early_stop must be a whole number of at least 1, got 1.5."),
+        ({"time_budget": 0}, "time_budget must be a number above 0, got 0."),
+        ({"time_budget": math.inf}, "time_budget must be a number above 0, got inf."),
         ({"dataset": ""}, "Name a data set: digits, mnist, cifar10 or a folder of class folders."),
         ({"refresh_epochs": 2}, "refresh_epochs is about DropCorr's covariance; standard has none, so leave it out."),
     ],

@@ -170,6 +170,11 @@ def rare_controls() -> list[Control]:
         Choice("schedule", "Schedule of p", {name: name for name in SCHEDULES}, DEFAULTS.schedule,
                help="How p changes from epoch to epoch."),
         Choice("precision", "Precision", {"fp32": "32 bit", "bf16": "bfloat16"}, DEFAULTS.precision),
+        Number("early_stop", "Stop early after", None, 1, 10_000, integer=True, optional=True, placeholder="never",
+               help="Epochs without a lower validation loss after which a run ends. It then has the weights of the "
+                    "epoch with the lowest one."),
+        Number("time_budget", "Seconds of training", None, 1.0, 1_000_000.0, 10.0, "%.0f", optional=True,
+               placeholder="no limit", help="A run ends after so much time of training, evaluation not counted."),
         Switch("snapshots", "Keep snapshots", DEFAULTS.snapshots,
                help="What 200 training images make of every dropout layer, kept at each epoch: Covariance then shows "
                     "how it moves."),

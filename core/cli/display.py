@@ -90,7 +90,8 @@ def result_line(run: Run) -> str:
         return f"{run.status.capitalize()}: {run.reason}"
     tested, seconds = run.final.get("test_accuracy"), run.final.get("train_seconds", 0.0)
     accuracy = "" if tested is None else f" Test accuracy {tested:.2%}"
-    return f"Done.{accuracy} after {run.final.get('epoch', 0):g} epochs, {seconds:.1f} s of training."
+    why = f" {run.reason}" if run.reason else ""
+    return f"Done.{accuracy} after {run.final.get('epoch', 0):g} epochs, {seconds:.1f} s of training.{why}"
 
 
 def _place(trainer: Trainer) -> str:

@@ -230,10 +230,9 @@ def _train(
     for progress in trainer.run():
         keeper.take(progress, trainer)
         watch(progress)
-        if progress.kind == "end" and progress.status == "failed":
-            return "failed", progress.reason
-        if progress.kind != "end":
-            wishes.obey(trainer)
+        if progress.kind == "end":
+            return "failed" if progress.status == "failed" else "done", progress.reason
+        wishes.obey(trainer)
     return "done", None
 
 

@@ -394,7 +394,8 @@ function describe(state) {
   if (state.status === "paused") return `paused in ${at}`;
   if (state.status === "done") {
     const score = state.test_accuracy === null ? "done" : `${(100 * state.test_accuracy).toFixed(1)} % on the test set`;
-    return state.train_seconds === null ? score : `${score} · ${duration(state.train_seconds)} of training`;
+    const spent = state.train_seconds === null ? "" : `${duration(state.train_seconds)} of training`;
+    return [score, spent, state.reason].filter(Boolean).join(" · ");
   }
   if (state.status === "stopped") return `stopped in ${at}`;
   return [state.status, state.reason].filter(Boolean).join(": ");
