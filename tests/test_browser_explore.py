@@ -92,6 +92,15 @@ def test_every_technique_is_drawn_without_an_error(page: Page, server: Server) -
     wait_until(lambda: "fall under both" in page.locator(".ds-compare .ds-key").inner_text(), "no difference is told")
 
 
+def test_a_diagram_in_sight_follows_p(page: Page, server: Server) -> None:
+    opened(page, server, "with=Standard")
+    words = page.locator(".ds-diagram figcaption")
+    words.scroll_into_view_if_needed()
+    wait_until(lambda: words.inner_text() == "What lies below the line falls.", "the diagram is not drawn")
+    move_to(page, 0.0)
+    wait_until(lambda: words.inner_text() == "p is 0: none falls.", "the diagram does not follow")
+
+
 def test_a_neuron_tells_its_numbers_by_keyboard_and_by_pointer(page: Page, server: Server) -> None:
     opened(page, server, "with=DropAct&with=Standard&p=0.2&unit=1")
     canvas = page.locator('[data-technique="dropact"] canvas')

@@ -14,8 +14,14 @@ class Diagram {
     this.caption = make("figcaption");
     root.replaceChildren(this.canvas, this.caption);
     this.root = root;
-    this.follow = (event) => this.draw(event.detail);
+    // Out of sight it costs the masks nothing of their frame.
+    this.follow = (event) => this.seen && this.draw(event.detail);
     window.addEventListener("dropscope-masks", this.follow);
+    this.watcher = new IntersectionObserver((entries) => {
+      this.seen = entries.at(-1).isIntersecting;
+      if (this.seen && window.dropscopeMasks) this.draw(window.dropscopeMasks);
+    });
+    this.watcher.observe(root);
   }
 
   update(data) {
@@ -39,6 +45,7 @@ class Diagram {
 
   close() {
     window.removeEventListener("dropscope-masks", this.follow);
+    this.watcher.disconnect();
   }
 }
 
