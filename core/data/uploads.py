@@ -61,7 +61,8 @@ class Prepared(NamedTuple):
 def read_upload(content: bytes) -> Upload:
     """Decode a file of unknown origin: PNG, JPEG, WebP, BMP or GIF (first frame), up to 10 MB and 16 megapixels.
 
-    Nothing is written to disk. What the file's structure or header gives away is refused before pixels are decoded.
+    Nothing is written to disk. What the file's structure or header gives away is refused before pixels are decoded; a
+    PNG whose packed pixels break off shows it only when all before that is unpacked, so refusing it costs a decoding.
     Raises DataError with what is wrong with the file and what to do.
     """
     if not content:
