@@ -79,6 +79,37 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN deleted REAL",
         "CREATE INDEX runs_deleted ON runs (deleted) WHERE deleted IS NOT NULL",
     ),
+    (
+        # Words that people give a run, '["lecture 3"]', and the experiment that it was started in.
+        "ALTER TABLE runs ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE runs ADD COLUMN experiment TEXT",
+        # What is to change at a run's next step, as {"lr": 0.001}; a row goes once it has been carried out.
+        """
+        CREATE TABLE orders (
+            key INTEGER PRIMARY KEY AUTOINCREMENT,
+            run INTEGER NOT NULL REFERENCES runs (key) ON DELETE CASCADE,
+            changes TEXT NOT NULL
+        )
+        """,
+        # What was changed while a run trained: before the step that follows, as [{"name": …, "before": …, "after": …}].
+        """
+        CREATE TABLE marks (
+            run INTEGER NOT NULL REFERENCES runs (key) ON DELETE CASCADE,
+            step INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            epoch REAL NOT NULL,
+            train_seconds REAL NOT NULL,
+            changes TEXT NOT NULL,
+            PRIMARY KEY (run, step)
+        ) WITHOUT ROWID
+        """,
+        # Of the masks: the share dropped, the share of active units dropped, the share of examples left without an
+        # active unit, each the mean over the dropout layers; and the same layer by layer as JSON.
+        "ALTER TABLE metrics ADD COLUMN dropped REAL",
+        "ALTER TABLE metrics ADD COLUMN active_dropped REAL",
+        "ALTER TABLE metrics ADD COLUMN dead REAL",
+        "ALTER TABLE metrics ADD COLUMN layers TEXT",
+    ),
 )
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -106,6 +137,7 @@ class Run:
     newest value of every field of its records, ``final`` the results. ``attempt`` counts the processes that worked on
     it, ``owner`` is the present or last one, ``seen`` when that one last wrote, ``slot`` its place among those that run
     at once. ``seq`` grows with every record. ``deleted`` is when it was set aside to be deleted, None for all others.
+    ``tags`` are words that people gave it, ``experiment`` names the experiment that it was started in.
     """
 
     id: str
@@ -125,6 +157,8 @@ class Run:
     seen: float | None
     seq: int
     deleted: float | None = None
+    tags: tuple[str, ...] = ()
+    experiment: str | None = None
 
     @property
     def live(self) -> bool:
@@ -143,9 +177,10 @@ def run_of(row: sqlite3.Row) -> Run:
     documents = {name: json.loads(row[name]) for name in ("config", "environment", "final", "latest")}
     plain = (
         "id", "name", "created", "status", "reason", "requested", "requested_at", "attempt", "slot", "seen", "seq",
-        "deleted",
+        "deleted", "experiment",
     )  # fmt: skip
-    return Run(**{name: row[name] for name in plain}, **documents, owner=owner)
+    tags = tuple(json.loads(row["tags"]))
+    return Run(**{name: row[name] for name in plain}, **documents, owner=owner, tags=tags)
 
 
 def columns_of(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +191,7 @@ def columns_of(changes: Mapping[str, Any]) -> dict[str, Any]:
             host, pid, created = (value.host, value.pid, value.created) if value else (None, None, None)
             columns |= {"host": host, "pid": pid, "pid_created": created}
         else:
-            columns[name] = to_json(value) if isinstance(value, Mapping) else value
+            columns[name] = to_json(value) if isinstance(value, Mapping | tuple) else value
     return columns
 
 
