@@ -58,6 +58,16 @@ def act(verb: str, ids: Iterable[str]) -> None:
             do(run.id)
 
 
+def rename(run_id: str, name: str) -> None:
+    """Give a run another name."""
+    store().rename(run_id, name)
+
+
+def tag(ids: Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    """Take tags from runs and give them others, whatever they do now; runs that are gone are passed over."""
+    store().tag([run.id for run in existing(ids)], add=add, remove=remove)
+
+
 def delete(ids: Sequence[str]) -> None:
     """Set ended runs aside, for ``UNDO_SECONDS`` and until :func:`undo_delete`; those still active are refused."""
     if any(run.status in ACTIVE for run in existing(ids)):

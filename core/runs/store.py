@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.home import HomeError
 from core.home import home as default_home
-from core.runs import measures, weights
+from core.runs import labels, measures, weights
 from core.runs.database import Database, StoreError
 from core.runs.schema import (
     ENDED,
@@ -187,6 +187,19 @@ class RunStore:
                 places = ", ".join(f"{name} = ?" for name in changes)
                 db.execute(f"UPDATE runs SET {places} WHERE key = ?", (*changes.values(), row["key"]))
             return run_of(_row(db, run_id))
+
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run another name; :class:`StoreError` where it is empty or too long to be shown."""
+        named = {"name": labels.name_of(name)}
+        self.change(run_id, lambda run: None if run.name == named["name"] else named)
+
+    def tag(self, ids: Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+        """Take tags from runs and give them others: all of them or, where one is unknown or a tag too long, none."""
+        new, gone = labels.tags_of(add), tuple(remove)
+        with self._database.write() as db:
+            for run in [run_of(_row(db, run_id)) for run_id in ids]:
+                tags = columns_of({"tags": labels.retagged(run.tags, new, gone)})["tags"]
+                db.execute("UPDATE runs SET tags = ? WHERE id = ?", (tags, run.id))
 
     def claim(self, owner: Owner, limit: int) -> Run | None:
         """Take the run that has been queued longest, unless ``limit`` of them are at work; None where there is none.
