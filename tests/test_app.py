@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import epoch_curves, services
-from core import comparison
+from core import variants
 from core.config import Config
 from core.dropout import TECHNIQUES, Knob, Standard
 from core.jobs import LocalEngine
@@ -239,7 +239,7 @@ def test_the_comparison_is_offered_as_csv_latex_and_json() -> None:
 
 def test_a_curve_follows_new_records_of_a_run() -> None:
     run = trained("none", 0, 0.9)
-    rows = comparison.table(RunStore().list())
+    rows = variants.table(RunStore().list())
     before = epoch_curves.curves(rows, {run: RunStore().get(run).seq})
     assert epoch_curves.curves(rows, {run: RunStore().get(run).seq}) is before
     RunStore().record(run, [{"kind": "epoch", "step": 3, "epoch": 3.0, "val_accuracy": 0.95}])

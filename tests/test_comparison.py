@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 from streamlit.testing.v1 import AppTest
 
-from core import comparison
+from core import comparison, variants
 from core.config import Config
 from core.runs import RunStore
 
@@ -30,6 +30,9 @@ class FakeRun:
     environment: dict[str, Any] = field(default_factory=lambda: {"device": "cpu"})
     status: str = "done"
     created: float = 0.0
+    name: str = "a run"
+    tags: tuple[str, ...] = ()
+    experiment: str | None = None
 
 
 NUMBERS = count()
@@ -47,7 +50,7 @@ def rows_of(scores: dict[str, list[float]], seconds: dict[str, float] | None = N
         for technique, values in scores.items()
         for seed, accuracy in enumerate(values)
     ]
-    return comparison.table(runs)
+    return variants.table(runs)
 
 
 def test_a_summary_has_mean_sample_sd_and_the_time_an_epoch_relative_to_no_dropout() -> None:
@@ -75,13 +78,13 @@ def test_times_relate_to_the_fastest_where_no_run_is_without_dropout() -> None:
 def test_a_run_cut_short_counts_by_the_time_an_epoch_took() -> None:
     long, short = run("standard", 0, 0.9, 10.0), run("dropact", 0, 0.9, 5.0)
     short.final["epoch"] = 5.0
-    rows = comparison.table([long, short])
+    rows = variants.table([long, short])
     assert list(rows["seconds_per_epoch"]) == [1.0, 1.0]
     assert list(rows["epochs"]) == [10, 5.0]
 
 
 def test_nothing_finished_says_so_and_breaks_nothing() -> None:
-    rows = comparison.table([run("standard", 0, None)])
+    rows = variants.table([run("standard", 0, None)])
     assert comparison.summary(rows).empty
     assert comparison.reference(rows) is None
     assert comparison.verdict(rows) == "No run here has finished yet: test accuracy is measured at the end."
@@ -90,7 +93,7 @@ def test_nothing_finished_says_so_and_breaks_nothing() -> None:
 def test_only_runs_of_one_data_set_network_and_width_are_comparable() -> None:
     wide, narrow, other = run("none", 0, 0.9), run("none", 0, 0.9, width=0.5), run("none", 0, 0.9, dataset="mnist")
     narrow.created, other.created = 2.0, 1.0
-    groups = comparison.comparable([wide, narrow, other])
+    groups = variants.comparable([wide, narrow, other])
     assert list(groups) == [("digits", "digits, width 0.5"), ("mnist", "mnist"), ("digits", "digits")]
 
 
@@ -101,7 +104,7 @@ def test_a_technique_with_several_settings_becomes_several_variants_named_by_wha
         run("dropcorr", 1, 0.9, p=0.5, knobs={"count": "active"}),
         run("standard", 0, 0.9, p=0.5, knobs={}),
     ]
-    assert list(comparison.table(runs, {"dropcorr": "DropCorr", "standard": "Standard"})["variant"]) == [
+    assert list(variants.table(runs, {"dropcorr": "DropCorr", "standard": "Standard"})["variant"]) == [
         "DropCorr (p default)",
         "DropCorr (p 0.5, count active)",
         "DropCorr (p 0.5, count active)",
@@ -117,13 +120,13 @@ def test_a_default_spelled_out_is_the_same_variant_as_one_left_out() -> None:
         run("unheard", 0, 0.9, knobs={"count": "layer"}),
         run("unheard", 0, 0.9, knobs={}),
     ]
-    assert list(comparison.table(runs)["variant"]) == [
+    assert list(variants.table(runs)["variant"]) == [
         "dropcorr", "dropcorr", "dropcorr (count active)", "unheard (count layer)", "unheard",
     ]  # fmt: skip
 
 
 def test_comparing_imports_torch_only_where_runs_have_knobs() -> None:
-    code = "import sys; from core import comparison; comparison.table([]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from core import comparison, variants; variants.table([]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -136,23 +139,23 @@ def on_folder(seed: int, found: str | None, created: float, **config: Any) -> An
 
 def test_a_run_that_waits_on_a_folder_stands_with_those_that_found_its_network() -> None:
     waiting, done = on_folder(1, None, 2.0), on_folder(0, "cifar10", 1.0)
-    groups = comparison.comparable([waiting, done])
+    groups = variants.comparable([waiting, done])
     assert groups == {("/imgs", "cifar10"): [waiting, done]}
-    assert list(comparison.table([waiting, done])["network"]) == ["cifar10", "cifar10"]
+    assert list(variants.table([waiting, done])["network"]) == ["cifar10", "cifar10"]
     narrow = on_folder(1, None, 3.0, width=0.5)
-    assert list(comparison.comparable([narrow, done])) == [("/imgs", "cifar10, width 0.5"), ("/imgs", "cifar10")]
+    assert list(variants.comparable([narrow, done])) == [("/imgs", "cifar10, width 0.5"), ("/imgs", "cifar10")]
 
 
 def test_a_network_that_was_asked_for_or_another_folder_says_nothing_about_auto() -> None:
     waiting = on_folder(1, None, 2.0)
     asked, other = on_folder(0, "mnist", 1.0, network="mnist"), on_folder(0, "cifar10", 0.0, dataset="/others")
-    groups = comparison.comparable([waiting, asked, other])
+    groups = variants.comparable([waiting, asked, other])
     assert list(groups) == [("/imgs", "/imgs"), ("/imgs", "mnist"), ("/others", "cifar10")]
 
 
 def curves_of(runs: list[tuple[int, list[float]]]) -> pd.DataFrame:
     """Of one variant, from each run's seed and its values after each epoch."""
-    rows = comparison.table([run("standard", seed, None) for seed, _ in runs])
+    rows = variants.table([run("standard", seed, None) for seed, _ in runs])
     records = [
         (name, float(epoch), value)
         for name, (_, values) in zip(rows["id"], runs, strict=True)
@@ -229,7 +232,7 @@ def test_eight_equal_techniques_are_seldom_told_apart() -> None:
 def test_other_seeds_are_compared_by_welch() -> None:
     runs = [run("dropcorr", seed, value) for seed, value in enumerate(SCORES["dropcorr"])]
     runs += [run("standard", 100 + seed, value) for seed, value in enumerate(SCORES["standard"][:4])]
-    tests = comparison.against_best(comparison.table(runs))
+    tests = comparison.against_best(variants.table(runs))
     expected = stats.ttest_ind(SCORES["dropcorr"], SCORES["standard"][:4], equal_var=False).pvalue
     assert tests["p_value"].item() == pytest.approx(expected)
 
@@ -280,7 +283,7 @@ def test_differences_the_same_in_every_seed_are_judged_by_welch() -> None:
 
 def test_one_seed_trained_three_times_is_one_seed() -> None:
     runs = [run(name, 0, value) for name, best in (("standard", 0.9), ("none", 0.8)) for value in (best, best - 0.03)]
-    rows = comparison.table([*runs, run("standard", 0, 0.87), run("none", 0, 0.77)])
+    rows = variants.table([*runs, run("standard", 0, 0.87), run("none", 0, 0.77)])
     assert list(comparison.summary(rows)["n"]) == [1, 1]
     assert comparison.against_best(rows)["p_value"].item() == 1.0
     assert comparison.verdict(rows) == (
@@ -291,7 +294,7 @@ def test_one_seed_trained_three_times_is_one_seed() -> None:
 
 def test_a_summary_weighs_seeds_alike_however_often_each_was_trained() -> None:
     again = [run("none", 0, 0.90, 2.0), run("none", 0, 0.90, 4.0), run("none", 0, 0.96, 6.0), run("none", 1, 0.96, 8.0)]
-    rows = comparison.table([*again, run("standard", 0, 0.93, 12.0), run("standard", 1, 0.93, 12.0)])
+    rows = variants.table([*again, run("standard", 0, 0.93, 12.0), run("standard", 1, 0.93, 12.0)])
     summary = comparison.summary(rows).set_index("variant")
     assert summary.loc["none", "n"] == 2
     assert summary.loc["none", "accuracy"] == pytest.approx(0.94)

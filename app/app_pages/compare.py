@@ -11,7 +11,7 @@ from app.compare_table import shown_summary
 from app.components.plot import plot
 from app.controls import Choice, Choices, Text, address, html_text, notices, plain_text, warn
 from app.names import techniques
-from core import baseline, comparison, report, selection
+from core import baseline, comparison, report, selection, variants
 from core.data import DATASETS
 from core.runs import STATUSES, Run
 from models import NETWORKS
@@ -35,11 +35,11 @@ def page() -> None:
     if not runs:
         empty()
         return
-    groups = comparison.comparable(runs)
+    groups = variants.comparable(runs)
     group = choose_group(groups)
     lead = st.empty()
     chosen = groups[group]
-    listed = comparison.table(chosen, TITLES)
+    listed = variants.table(chosen, TITLES)
     # The list of runs stands below, but what is selected in it decides what is drawn above.
     above = st.container()
     st.header("Runs", anchor=False)

@@ -1,0 +1,97 @@
+"""What runs are compared as, and what sets them apart."""
+
+from typing import Any
+
+import pytest
+
+from core import baseline, comparison, variants
+from tests.test_comparison import FakeRun, run
+
+TITLES = {"none": "No dropout", "standard": "Standard", "dropcorr": "DropCorr"}
+
+
+def labelled(found: FakeRun, *tags: str, experiment: str | None = None) -> Any:
+    found.tags, found.experiment = tags, experiment
+    return found
+
+
+RUNS = [
+    labelled(run("standard", 0, 0.90, p=0.2), "old", experiment="first"),
+    labelled(run("standard", 0, 0.94, p=0.5), "new", "old", experiment="first"),
+    labelled(run("standard", 1, 0.93, p=0.5), experiment="second"),
+    labelled(run("dropcorr", 0, 0.95, p=0.5), "old", "new", experiment="first"),
+    labelled(run("none", 0, 0.80, p=0.5, width=0.5), "none"),
+]
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("technique", ["Standard", "Standard", "Standard", "DropCorr", "No dropout"]),
+        ("p", ["p 0.2", "p 0.5", "p 0.5", "p 0.5", "No dropout"]),
+        ("tag", ["old", "new + old", "No tag", "new + old", "none"]),
+        ("experiment", ["first", "first", "second", "first", "No experiment"]),
+        ("network", ["digits", "digits", "digits", "digits", "digits, width 0.5"]),
+    ],
+)
+def test_runs_are_grouped_by_what_is_asked_and_each_is_in_one_group(by: str, expected: list[str]) -> None:
+    rows = variants.table(RUNS, TITLES, by)
+    assert list(rows["variant"]) == expected
+    assert list(rows["setting"]) == [
+        "Standard (p 0.2)", "Standard (p 0.5)", "Standard (p 0.5)", "DropCorr", "No dropout",
+    ]  # fmt: skip
+    assert set(variants.GROUPINGS) - {"setting"} >= {by}
+
+
+def test_a_group_of_several_techniques_is_not_taken_for_one_of_them_whatever_its_name() -> None:
+    runs = [labelled(run(name, 0, 0.9), "none") for name in ("none", "standard")] + [run("dropcorr", 0, 0.9, 1.0)]
+    rows = variants.table(runs, TITLES, "tag")
+    assert list(rows["technique"]) == ["several: none", "several: none", "dropcorr"]
+    assert comparison.reference(rows) == "No tag"
+    assert baseline.default(rows) == "No tag"
+
+
+def test_what_a_group_pools_is_counted_and_its_seeds_are_averaged_first() -> None:
+    rows = variants.table(RUNS, TITLES, "technique")
+    assert variants.pooled(rows) == {"Standard": 2}
+    summary = comparison.summary(rows).set_index("variant")
+    assert summary.loc["Standard", "n"] == 2
+    assert summary.loc["Standard", "accuracy"] == pytest.approx(((0.90 + 0.94) / 2 + 0.93) / 2)
+    assert variants.pooled(variants.table(RUNS, TITLES)) == {}
+
+
+def test_networks_that_differ_name_the_setting() -> None:
+    runs = [run("standard", 0, 0.9), run("standard", 0, 0.8, width=0.5)]
+    assert list(variants.table(runs)["variant"]) == [
+        "standard (network digits)", "standard (network digits, width 0.5)",
+    ]  # fmt: skip
+
+
+def test_what_changes_nothing_without_dropout_names_no_setting_and_an_early_stop_does() -> None:
+    runs = [run("none", 0, 0.9, p=0.2), run("none", 0, 0.9, p=None, schedule="linear")]
+    assert list(variants.table(runs)["variant"]) == ["none", "none"]
+    runs = [run("standard", 0, 0.9, early_stop=None), run("standard", 0, 0.9, early_stop=5)]
+    assert list(variants.table(runs)["variant"]) == ["standard (early stop off)", "standard (early stop 5)"]
+
+
+def test_only_what_differs_between_runs_is_told_defaults_and_lacking_options_among_it() -> None:
+    one = run("standard", 0, 0.9, p=0.5, knobs={}, lr=1e-3, batch_size=100)
+    two = run("dropcorr", 1, 0.9, p=[0.2, 0.5], knobs={"count": "active"}, lr=1e-3, batch_size=100)
+    two.environment = {"device": "cuda:0", "device_name": "H100", "torch": "2.11"}
+    one.environment = {"device": "cpu", "device_name": "CPU", "torch": "2.11"}
+    told = variants.differences([one, two])
+    assert list(told.columns) == [one.id, two.id]
+    assert dict(told.loc["technique"]) == {one.id: "standard", two.id: "dropcorr"}
+    assert dict(told.loc["p"]) == {one.id: "0.5", two.id: "0.2/0.5"}
+    assert dict(told.loc["count"]) == {one.id: "–", two.id: "active"}
+    assert dict(told.loc["vanilla"]) == {one.id: "off", two.id: "–"}
+    assert dict(told.loc["trained with: device"]) == {one.id: "CPU", two.id: "H100"}
+    assert not {"lr", "batch", "dataset", "trained with: torch"} & set(told.index)
+
+
+def test_a_default_that_is_left_out_does_not_differ() -> None:
+    one, two = run("dropcorr", 0, 0.9, knobs={}), run("dropcorr", 0, 0.9, knobs={"count": "layer"})
+    two.config["network"] = "digits"
+    assert variants.differences([one, two]).empty
+    assert variants.differences([]).empty
+    assert variants.differences([one]).empty
