@@ -1,4 +1,4 @@
-"""The command line: ``python -m core train`` and ``python -m core runs``. What needs torch is imported when needed."""
+"""The command line: ``python -m core train``, ``sweep`` and ``runs``. What needs torch is imported when needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from core.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from core.cli.run_commands import runs
+from core.cli.sweep_command import sweep
 from core.config import DEVICES, PRECISIONS, Config, ConfigError
 from core.errors import DataError
 from core.home import HomeError
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from core.dropout import Knob
     from core.training import Trainer
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 # A training of hours should not end because somebody else writes for a while.
 PATIENCE = 60.0
@@ -43,6 +44,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(runs)
+main.add_command(sweep)
 
 
 @main.command()

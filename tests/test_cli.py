@@ -59,7 +59,7 @@ def test_training_prints_a_line_an_epoch_and_keeps_the_run(capsys: pytest.Captur
     (kept,) = store.list()
     said = out.splitlines()
     assert len(said) == 4
-    assert said[0].startswith("digits · dropcorr · seed 3: training on cpu")
+    assert said[0].startswith("digits · dropcorr · p 0.1, 0.3 · seed 3: training on cpu")
     assert said[0].endswith(kept.id)
     assert [line.split("  ")[0] for line in said[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert "validation accuracy" in said[1]
@@ -328,7 +328,7 @@ def test_runs_are_listed(words: list[str], capsys: pytest.CaptureFixture[str], s
 def test_a_run_is_shown_whole(capsys: pytest.CaptureFixture[str], done: str) -> None:
     assert run(["runs", "show", done[:8]]) == 0
     out = capsys.readouterr().out
-    for words in (done, "digits · dropact · seed 0", "technique       dropact", "test_accuracy  0.75", "[0.1, 0.2]"):
+    for words in (done, "digits · dropact · p 0.1, 0.2 · seed 0", "technique       dropact", "test_accuracy  0.75", "[0.1, 0.2]"):
         assert words in out
     for place in (["runs", "show", done, "--json"], ["runs", "--json", "show", done]):
         assert run(place) == 0

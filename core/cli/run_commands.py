@@ -27,7 +27,7 @@ ABOUT = ("name", "status", "dataset", "network", "technique", "seed")
 COLUMNS = ("id", "name", "status", "epoch", "validation", "test", "created")
 
 
-def _json_option(command: Command) -> Command:
+def json_option(command: Command) -> Command:
     def asked(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
         return value or bool(context.parent and context.parent.params.get("as_json"))
 
@@ -36,7 +36,7 @@ def _json_option(command: Command) -> Command:
 
 
 @click.group(invoke_without_command=True)
-@_json_option
+@json_option
 @click.pass_context
 def runs(context: click.Context, as_json: bool) -> None:
     """List the runs, or show, delete and export some."""
@@ -45,7 +45,7 @@ def runs(context: click.Context, as_json: bool) -> None:
 
 
 @runs.command("list")
-@_json_option
+@json_option
 def list_runs(as_json: bool) -> None:
     """List all runs, the newest first."""
     found = _settled().list()
@@ -60,7 +60,7 @@ def list_runs(as_json: bool) -> None:
 
 @runs.command("show")
 @click.argument("run_id", metavar="ID")
-@_json_option
+@json_option
 def show(run_id: str, as_json: bool) -> None:
     """Show all that is known of a run; the beginning of its id is enough."""
     store = _settled()
@@ -80,7 +80,7 @@ def show(run_id: str, as_json: bool) -> None:
 
 @runs.command("delete")
 @click.argument("run_ids", metavar="ID...", nargs=-1, required=True)
-@_json_option
+@json_option
 def delete(run_ids: Sequence[str], as_json: bool) -> None:
     """Delete runs with their weights; all of them or, where one cannot be deleted, none."""
     store = _settled()
@@ -93,7 +93,7 @@ def delete(run_ids: Sequence[str], as_json: bool) -> None:
 @click.argument("run_ids", metavar="[ID...]", nargs=-1)
 @click.option("--csv", "target", metavar="FILE|-", default="-", help="Where to write CSV; - is the terminal.")
 @click.option("--steps", is_flag=True, help="Also the records within epochs.")
-@_json_option
+@json_option
 def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> None:
     """Export the records of runs, all if none are named: a row for each epoch and each end."""
     store = _settled()
@@ -118,7 +118,7 @@ def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> N
 @click.argument("run_id", metavar="ID")
 @click.argument("folder", metavar="FOLDER", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--every", type=click.IntRange(1), default=1, help="Take along the snapshots of each so many epochs.")
-@_json_option
+@json_option
 def checkpoint(run_id: str, folder: Path, every: int, as_json: bool) -> None:
     """Write a run's network to a folder as those in checkpoints/ are, its accuracy measured anew."""
     from core.checkpoints import export as write

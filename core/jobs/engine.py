@@ -36,8 +36,11 @@ class JobError(StoreError):
 class Engine(Protocol):
     """Where runs are trained. Every method may raise :class:`StoreError` with one sentence for the person."""
 
-    def submit(self, config: Config) -> str:
-        """Queue a run and return its id; ConfigError or DataError where it cannot be trained."""
+    def submit(self, config: Config, experiment: str | None = None) -> str:
+        """Queue a run and return its id; ConfigError or DataError where it cannot be trained.
+
+        Where ``experiment`` has a run with this config, that one's id is returned and nothing is queued.
+        """
 
     def poll(self, run_id: str) -> Run:
         """The run as it stands, after looking after all of them."""
@@ -80,9 +83,12 @@ class LocalEngine:
         """The worker that waits for the next run, where there is one."""
         return WarmWorker(self.store.home, self.limit)
 
-    def submit(self, config: Config) -> str:
-        """Queue a run and return its id; ConfigError where the settings cannot be used, DataError without a folder."""
-        run_id = self.store.create(rooted(config.validated()).to_dict())
+    def submit(self, config: Config, experiment: str | None = None) -> str:
+        """Queue a run and return its id, or that of the run with this config which ``experiment`` has already.
+
+        Raises ConfigError where the settings cannot be used, DataError without a folder.
+        """
+        run_id = self.store.create(rooted(config.validated()).to_dict(), experiment=experiment)
         self.advance()
         return run_id
 

@@ -215,9 +215,12 @@ def new_id(now: float) -> str:
 
 
 def default_name(config: Mapping[str, Any]) -> str:
-    """What a run is called unless somebody names it, as in "digits · dropcorr · seed 0"."""
-    dataset = str(config.get("dataset", "digits")).rstrip("/\\")
-    return f"{Path(dataset).name or dataset} · {config.get('technique', 'standard')} · seed {config.get('seed', 0)}"
+    """What a run is called unless somebody names it, as in "digits · dropcorr · p 0.3 · seed 0"."""
+    dataset, p = str(config.get("dataset", "digits")).rstrip("/\\"), config.get("p")
+    words = [Path(dataset).name or dataset, str(config.get("technique", "standard"))]
+    if p is not None:
+        words.append("p " + ", ".join(f"{value:g}" for value in (p if isinstance(p, list | tuple) else [p])))
+    return " · ".join([*words, f"seed {config.get('seed', 0)}"])
 
 
 def plain_name(text: str) -> str:

@@ -74,8 +74,12 @@ class RunStore:
         *,
         name: str | None = None,
         owner: Owner | None = None,
+        experiment: str | None = None,
     ) -> str:
-        """Add a run and return its id: queued, or running when its ``owner`` works on it already."""
+        """Add a run and return its id: queued, or running when its ``owner`` works on it already.
+
+        Where ``experiment`` has a run with this config, that one's id is returned and nothing added.
+        """
         now = time.time()
         row = columns_of(
             {
@@ -89,9 +93,12 @@ class RunStore:
                 "attempt": 1 if owner else 0,
                 "owner": owner,
                 "seen": now,
+                "experiment": experiment,
             }
         )
         with self._database.write() as db:
+            if experiment is not None and (known := _of_experiment(db, experiment, json.loads(row["config"]))):
+                return known
             while db.execute("SELECT 1 FROM runs WHERE id = ?", (row["id"],)).fetchone():
                 row["id"] = new_id(now)
             marks = ", ".join("?" * len(row))
@@ -116,10 +123,20 @@ class RunStore:
             raise UnknownRunError(f"{prefix!r} is the beginning of several runs ({shown}): write more of the id.")
         return run_of(rows[0])
 
-    def list(self, *, status: Iterable[str] | None = None, ids: Iterable[str] | None = None) -> Runs:
-        """Runs, the newest first: all, those with one of these statuses, those among these ids; none set aside."""
+    def list(
+        self,
+        *,
+        status: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
+        experiment: str | None = None,
+    ) -> Runs:
+        """Runs, the newest first: all, or those that fit all that is given; none set aside.
+
+        ``status`` and ``ids`` are those to choose from, ``experiment`` is the one they were started in.
+        """
         conditions, arguments = ["deleted IS NULL"], []
-        for column, wanted in (("status", status), ("id", ids)):
+        experiments = None if experiment is None else [experiment]
+        for column, wanted in (("status", status), ("id", ids), ("experiment", experiments)):
             if wanted is not None:
                 conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
                 arguments.append(json.dumps([*wanted]))
@@ -370,6 +387,12 @@ def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sql
     if attempt is not None and row["attempt"] != attempt:
         raise SupersededError(f"Run {run_id} was taken over by another process, so this one leaves it alone.")
     return row
+
+
+def _of_experiment(db: sqlite3.Connection, experiment: str, config: Changes) -> str | None:
+    """The run of an experiment that has this config, if there is one."""
+    rows = db.execute("SELECT id, config FROM runs WHERE deleted IS NULL AND experiment = ?", (experiment,))
+    return next((str(row["id"]) for row in rows if json.loads(row["config"]) == config), None)
 
 
 def _unknown(run_id: str) -> UnknownRunError:

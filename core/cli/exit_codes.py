@@ -1,0 +1,3 @@
+"""What ``python -m core`` returns besides 0."""
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130

@@ -1,0 +1,169 @@
+"""``python -m core sweep``: the runs of an experiment, started or gone on with. Imports no torch by itself."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli.exit_codes import FAILED, INTERRUPTED
+from core.cli.run_commands import COLUMNS, cells, json_option, table
+from core.config import ConfigError
+from core.errors import reason_of
+from core.jobs.engines import ENGINES, engine_named
+from core.runs import Run, RunStore
+from core.runs.schema import plain_name, to_json
+
+if TYPE_CHECKING:
+    from core.jobs import Engine
+    from core.sweep import Experiment
+    from core.sweep.running import Planned
+
+# Seconds between two looks at the runs, and a writer's patience with others.
+LOOK_EVERY = 0.5
+PATIENCE = 60.0
+
+_ACTIONS = {"start": "started", "resume": "resumed", "keep": "there already"}
+
+
+@click.command()
+@click.argument("spec", metavar="SPEC")
+@click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="local", help="Where the runs train.")
+@click.option("--wait/--detach", default=True, help="Watch until all have ended, or only start them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be started.")
+@json_option
+def sweep(spec: str, engine_name: str, wait: bool, dry_run: bool, as_json: bool) -> None:
+    """Train the runs of an experiment, which the YAML file SPEC describes (- is standard input).
+
+    The same SPEC again goes on: runs that there are stay, those that ended early are resumed, missing ones start.
+    """
+    from core.sweep.running import begin, plan
+
+    experiment = _experiment(spec)
+    store = RunStore(timeout=PATIENCE)
+    planned = plan(store, experiment)
+    if dry_run:
+        _say_plan(planned, as_json)
+        return
+    engine = engine_named(engine_name, store)
+    ids = begin(engine, planned, experiment.name)
+    _say_begun(experiment.name, planned, ids, as_json)
+    if not wait:
+        return
+    try:
+        runs = _followed(engine, store, ids, planned, as_json)
+    except KeyboardInterrupt:
+        words = f"Interrupted; the runs go on, and `python -m core sweep {spec}` watches them again."
+        click.echo(to_json({"error": words}) if as_json else f"\n{words}", err=not as_json)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    _say_end(experiment.name, runs, as_json)
+    raise click.exceptions.Exit(0 if all(run.status == "done" for run in runs) else FAILED)
+
+
+def _experiment(spec: str) -> Experiment:
+    """The experiment in a file, called like the file unless it has a name."""
+    from core.sweep import from_yaml
+
+    try:
+        text = sys.stdin.read() if spec == "-" else Path(spec).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{spec} cannot be read ({reason_of(error)}): name a YAML file.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{spec} is no text in UTF-8: name a YAML file.") from None
+    experiment = from_yaml(text)
+    return experiment if experiment.name or spec == "-" else replace(experiment, name=plain_name(Path(spec).stem))
+
+
+def _followed(
+    engine: Engine, store: RunStore, ids: Sequence[str], planned: Sequence[Planned], as_json: bool
+) -> list[Run]:
+    """Watch until all runs have ended; the runs in the order of ``ids``."""
+    told = {each.run.id for each in planned if each.run and each.run.status == "done" and not as_json}
+    with _bar() as bar:
+        while True:
+            engine.poll(ids[0])
+            found = {run.id: run for run in reversed(store.list(ids=ids))}
+            for run in found.values():
+                if run.ended and run.id not in told:
+                    told.add(run.id)
+                    _say_run(run, as_json, bar)
+            _draw(bar, found.values(), len(ids))
+            # One that somebody deletes is no longer waited for.
+            if all(run.ended for run in found.values()):
+                return [found[run_id] for run_id in ids if run_id in found]
+            time.sleep(LOOK_EVERY)
+
+
+def _bar() -> Any:
+    """A bar over all epochs of all runs, on a terminal."""
+    from tqdm import tqdm
+
+    hidden = not sys.stderr.isatty()
+    layout = "{percentage:3.0f} % |{bar}| {postfix} [{elapsed}, {remaining} left]"
+    return tqdm(total=1.0, file=sys.stderr, disable=hidden, dynamic_ncols=True, leave=False, bar_format=layout)
+
+
+def _draw(bar: Any, runs: Iterable[Run], number: int) -> None:
+    runs = list(runs)
+    shares = [_share(run) for run in runs]
+    if not bar.n and any(shares):
+        # The bar's speed counts from here: what there was before was not done now.
+        bar.initial = sum(shares) / number
+    bar.n = min(1.0, sum(shares) / number)
+    bar.set_postfix_str(counted(runs), refresh=False)
+    bar.refresh()
+
+
+def _share(run: Run) -> float:
+    if run.ended:
+        return 1.0
+    return min(1.0, float(run.latest.get("epoch") or 0.0) / float(run.config.get("epochs") or 1))
+
+
+def counted(runs: Iterable[Run]) -> str:
+    """How many runs stand how, in words."""
+    return ", ".join(f"{number} {status}" for status, number in Counter(run.status for run in runs).items())
+
+
+def _say_plan(planned: Sequence[Planned], as_json: bool) -> None:
+    for each in planned:
+        about = {"action": each.action, "run": each.run.id if each.run else None}
+        command = each.config.command()
+        click.echo(to_json({**about, "config": each.config.to_dict()}) if as_json else f"{each.action:<7}{command}")
+
+
+def _say_begun(name: str, planned: Sequence[Planned], ids: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        for each, run_id in zip(planned, ids, strict=True):
+            about = {"experiment": name or None, "run": run_id, "action": each.action}
+            click.echo(to_json({**about, "config": each.config.to_dict()}))
+        return
+    counts = Counter(_ACTIONS[each.action] for each in planned)
+    number = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
+    title = f"{name}: " if name else ""
+    click.echo(f"{title}{number}, {', '.join(f'{count} {what}' for what, count in counts.items())}.")
+
+
+def _say_run(run: Run, as_json: bool, bar: Any) -> None:
+    from core.cli.display import result_line
+
+    if as_json:
+        about = {"run": run.id, "name": run.name, "status": run.status, "reason": run.reason}
+        click.echo(to_json({**about, "final": run.final}))
+        sys.stdout.flush()
+        return
+    bar.clear()
+    click.echo(f"{run.id}  {run.name}: {result_line(run)}")
+
+
+def _say_end(name: str, runs: Sequence[Run], as_json: bool) -> None:
+    if as_json:
+        click.echo(to_json({"experiment": name or None, "runs": len(runs), **Counter(run.status for run in runs)}))
+    else:
+        click.echo("\n" + table([COLUMNS, *map(cells, runs)]))

@@ -1,0 +1,197 @@
+"""An experiment as YAML and back. Errors name the line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from core.sweep.experiment import MOST_RUNS, SETTINGS, Experiment, ExperimentError, Place
+
+AXES = ("networks", "techniques", "p", "seeds")
+KEYS = ("name", "dataset", *AXES, *SETTINGS, "knobs")
+LARGEST_SPEC = 1_000_000
+_RANGE = re.compile(r"(\d{1,10})-(\d{1,10})")
+# YAML 1.2's words and numbers. PyYAML itself reads 1.1, to which 5e-4 is text, "no" is false and 1:30 is 90.
+_PLAIN = {
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "null": r"~|null|Null|NULL|",
+    "int": r"[-+]?(?:0|[1-9][0-9]{0,30})",
+    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
+
+
+class _Reader(yaml.SafeLoader):
+    """Reads plain values, without references to other places of the file."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise ExperimentError(
+                f"Line {event.start_mark.line + 1}: *{event.anchor} stands for something above; write that out."
+            )
+        return super().compose_node(parent, index)
+
+
+class _Writer(yaml.SafeDumper):
+    """Writes what :class:`_Reader` reads as the same."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _kind, _pattern in _PLAIN.items():
+    for _class in (_Reader, _Writer):
+        yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})$"), None, _class, _class)
+
+
+def from_yaml(text: str) -> Experiment:
+    """The experiment that ``text`` describes, checked; :class:`ExperimentError` with the line otherwise."""
+    values, lines = _read(text)
+    try:
+        experiment = _experiment(values)
+        experiment.configs()
+    except ExperimentError as error:
+        raise ExperimentError(f"Line {_line(lines, error.at)}: {error}", error.at) from None
+    return experiment
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """``experiment`` as text that :func:`from_yaml` reads as the same; what is left to its default is left out."""
+    default = Experiment()
+    values: dict[str, Any] = {"name": experiment.name} if experiment.name else {}
+    values["dataset"] = experiment.dataset
+    values["techniques"] = list(experiment.techniques)
+    for axis in ("networks", "p"):
+        if tuple(getattr(experiment, axis)) != tuple(getattr(default, axis)):
+            values[axis] = [list(v) if isinstance(v, tuple) else v for v in getattr(experiment, axis)]
+    values["seeds"] = _seeds_in_short(experiment.seeds)
+    values |= {name: experiment.settings[name] for name in SETTINGS if name in experiment.settings}
+    if knobs := {name: dict(given) for name, given in experiment.knobs.items() if given}:
+        values["knobs"] = knobs
+    return str(
+        yaml.dump(values, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    )
+
+
+def _read(text: str) -> tuple[Any, dict[Place, int]]:
+    """What YAML makes of ``text``, and the line at which each part of it begins."""
+    if len(text) > LARGEST_SPEC:
+        raise ExperimentError(f"This is no experiment: it is longer than {LARGEST_SPEC:,} characters.")
+    reader = None
+    lines: dict[Place, int] = {}
+    try:
+        reader = _Reader(text)
+        node = reader.get_single_node()
+        if node is None:
+            return {}, lines
+        _note_lines(node, (), lines)
+        return reader.construct_document(node), lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"Line {mark.line + 1}" if mark else "The text"
+        raise ExperimentError(f"{line} is not YAML: {error.problem or error.context}.") from None
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"The text is not YAML: {str(error).splitlines()[0]}.") from None
+    except (RecursionError, ValueError, OverflowError) as error:
+        if isinstance(error, ExperimentError):
+            raise
+        raise ExperimentError("The text is not YAML that describes an experiment: it goes too deep.") from None
+    finally:
+        if reader is not None:
+            reader.dispose()
+
+
+def _note_lines(node: yaml.Node, at: Place, lines: dict[Place, int]) -> None:
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_lines(item, (*at, index), lines)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            place = (*at, str(key.value))
+            if place in lines:
+                raise ExperimentError(
+                    f"Line {key.start_mark.line + 1}: {key.value} is given a second time; the first is on line "
+                    f"{lines[place]}."
+                )
+            _note_lines(value, place, lines)
+            lines[place] = key.start_mark.line + 1
+
+
+def _line(lines: Mapping[Place, int], at: Place) -> int:
+    """The line of the innermost part of ``at`` that the text has."""
+    return next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+
+
+def _experiment(values: Any) -> Experiment:
+    if not isinstance(values, Mapping):
+        raise ExperimentError("An experiment is written as settings, such as `techniques: [none, standard]`.")
+    for key in values:
+        if key not in KEYS:
+            raise ExperimentError(_unknown(key), (str(key),))
+    if "techniques" not in values:
+        raise ExperimentError("Name what is to be trained, such as `techniques: [none, standard]`.")
+    given = {key: values[key] for key in ("name", "dataset") if key in values}
+    for key, value in given.items():
+        if not isinstance(value, str) or not value.strip():
+            raise ExperimentError(f"{key} must be text, got {value!r}.", (key,))
+    for axis in AXES:
+        if axis in values:
+            given[axis] = _seeds(values[axis]) if axis == "seeds" else _axis(axis, values[axis])
+    given["settings"] = {key: value for key, value in values.items() if key in SETTINGS}
+    return Experiment(**given, knobs=_knobs(values.get("knobs")))
+
+
+def _axis(axis: str, value: Any) -> tuple[Any, ...]:
+    """The values to try: those of a list, or the one that stands there alone."""
+    values = value if isinstance(value, list) else [value]
+    for index, one in enumerate(values):
+        if axis != "p" and not isinstance(one, str):
+            raise ExperimentError(f"{axis} are names, got {one!r}.", (axis, index))
+    return tuple(tuple(one) if isinstance(one, list) else one for one in values)
+
+
+def _seeds(value: Any) -> tuple[Any, ...]:
+    """``[0, 1, 2]``, or ``0-2`` for the same."""
+    if isinstance(value, str) and (match := _RANGE.fullmatch(value.replace(" ", ""))):
+        first, last = int(match[1]), int(match[2])
+        if not first <= last < first + MOST_RUNS:
+            raise ExperimentError(
+                f"seeds {value} must go up, and be at most {MOST_RUNS:,}; write them as 0-4.", ("seeds",)
+            )
+        return tuple(range(first, last + 1))
+    return _axis("p", value)
+
+
+def _seeds_in_short(seeds: Sequence[int]) -> Any:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return list(seeds)
+
+
+def _knobs(value: Any) -> dict[str, dict[str, Any]]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ExperimentError("knobs are written by technique, such as `dropcorr: {count: active}`.", ("knobs",))
+    for technique, given in value.items():
+        if not isinstance(given, dict) or not all(isinstance(knob, str) for knob in given):
+            raise ExperimentError(
+                f"The options of {technique} are written by name, such as `{{count: active}}`.",
+                ("knobs", str(technique)),
+            )
+    return value
+
+
+def _unknown(key: Any) -> str:
+    close = difflib.get_close_matches(str(key), KEYS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(KEYS)}."
+    return f"There is no setting {key!r}; {hint}"
