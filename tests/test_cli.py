@@ -328,7 +328,8 @@ def test_runs_are_listed(words: list[str], capsys: pytest.CaptureFixture[str], s
 def test_a_run_is_shown_whole(capsys: pytest.CaptureFixture[str], done: str) -> None:
     assert run(["runs", "show", done[:8]]) == 0
     out = capsys.readouterr().out
-    for words in (done, "digits · dropact · p 0.1, 0.2 · seed 0", "technique       dropact", "test_accuracy  0.75", "[0.1, 0.2]"):
+    name = "digits · dropact · p 0.1, 0.2 · seed 0"
+    for words in (done, name, "technique       dropact", "test_accuracy  0.75", "[0.1, 0.2]"):
         assert words in out
     for place in (["runs", "show", done, "--json"], ["runs", "--json", "show", done]):
         assert run(place) == 0
