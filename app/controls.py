@@ -89,6 +89,19 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class Picks(Choices):
+    """Any of many ``options``, or of some that people wrote: shown as text only, in a list that opens."""
+
+    placeholder: str | None = None
+
+    def draw(self) -> list[str]:
+        return st.multiselect(
+            self.label, list(self.options), list(self.default), format_func=_shown(self.options), key=self.key,
+            help=self.help, placeholder=self.placeholder, bind="query-params",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Number:
     """A number in [``low``, ``high``]; ``optional`` allows an empty field, which then shows ``placeholder``."""
 

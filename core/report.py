@@ -1,6 +1,6 @@
-"""A comparison as files for others: LaTeX for a paper, JSON for a program.
+"""A comparison as files for others: CSV for a spreadsheet, LaTeX for a paper, JSON for a program.
 
-Both take ``core.comparison.summary`` and the differences of ``core.baseline.against``.
+The last two take ``core.comparison.summary`` and the differences of ``core.baseline.against``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,18 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "·": r"\textperiodcentered{}", "×": r"$\times$",
 }  # fmt: skip
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """A table as CSV without its index, in which no cell is a formula to the spreadsheet that opens it.
+
+    Text that begins as a formula does, blanks aside, gets an apostrophe before it; numbers stay as they are.
+    """
+    safe = frame.rename(columns=_no_formula)
+    text = [place for place, kind in enumerate(safe.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
+    parts = {place: safe.iloc[:, place].map(_no_formula) for place in text}
+    columns = [parts.get(place, safe.iloc[:, place]) for place in range(safe.shape[1])]
+    return str(pd.concat(columns, axis=1).to_csv(index=False)) if columns else ""
 
 
 def latex(summary: pd.DataFrame, tests: pd.DataFrame, pinned: str, caption: str) -> str:
@@ -63,6 +75,14 @@ def as_json(
         "runs": list(run_ids),
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    # A lone carriage return would begin another row, whose first cell nobody has looked at.
+    line = cell.replace("\r", " ")
+    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) else line
 
 
 def _latex_row(row: dict[Any, Any], pinned: str) -> list[str]:

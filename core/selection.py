@@ -17,12 +17,15 @@ def matching(
     *,
     techniques: Collection[str] = (),
     statuses: Collection[str] = (),
+    tags: Collection[str] = (),
+    experiments: Collection[str] = (),
     text: str = "",
 ) -> list[Run]:
     """The runs of one of ``techniques`` in one of ``statuses`` that hold every word of ``text``; nothing asks nothing.
 
-    A word is looked for in what a person may know a run by: its name, id, technique, status and why, device, and
-    ``seed 3``; upper and lower case are the same.
+    They have all of ``tags`` and are of one of ``experiments``. A word is looked for in what a person may know a run
+    by: its name, id, technique, status and why, device, tags, experiment, and ``seed 3``; upper and lower case are the
+    same.
     """
     words = _one_seed(text.casefold()).split()
     return [
@@ -30,6 +33,8 @@ def matching(
         for run in runs
         if (not techniques or run.config.get("technique") in techniques)
         and (not statuses or run.status in statuses)
+        and set(run.tags) >= set(tags)
+        and (not experiments or run.experiment in experiments)
         and _holds(run, words)
     ]
 
@@ -49,7 +54,8 @@ def _holds(run: Run, words: Sequence[str]) -> bool:
 def _told(run: Run) -> str:
     config = run.config
     device = run.environment.get("device_name") or run.environment.get("device")
-    parts = (run.name, run.id, config.get("technique"), f"seed {config.get('seed')}", run.status, run.reason, device)
+    seed = f"seed {config.get('seed')}"
+    parts = (run.name, run.id, config.get("technique"), seed, run.status, run.reason, device, run.experiment, *run.tags)
     return _one_seed(" ".join(str(part) for part in parts if part).casefold())
 
 

@@ -187,7 +187,7 @@ def test_compare_says_to_what_times_relate_where_no_run_is_without_dropout() -> 
     trained("dropact", 0, 0.91, 6.0)
     test = opened("compare")
     assert "one seed does not allow a ranking" in html(test)
-    assert "relative to Standard, the fastest, as no run without dropout is here" in " ".join(
+    assert "relative to Standard, the fastest, as nothing here is without dropout" in " ".join(
         part.value for part in test.caption
     )
 

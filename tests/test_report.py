@@ -1,5 +1,7 @@
-"""A comparison as LaTeX and JSON."""
+"""A comparison as CSV, LaTeX and JSON."""
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -67,3 +69,14 @@ def test_json_holds_what_the_table_holds_and_null_where_nothing_is_known() -> No
     assert found[EVIL]["n"] == 2
     assert (content["baseline"], content["comparisons"], content["runs"]) == ("none", 1, ["a", "b"])
     assert content["curves"] == [{"variant": "none", "epoch": 1, "mean": 0.5, "sd": 0.0, "n": 1}]
+
+
+def test_no_cell_of_a_csv_is_a_formula_and_all_else_is_as_it_was() -> None:
+    evil = ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1"]
+    frame = pd.DataFrame({"=name": [*evil, 'a, "b"'], "n": [-1.5, *range(7)], "none": [None, "x"] * 4})
+    rows = list(csv.reader(io.StringIO(report.csv(frame), newline="")))
+    assert rows[0] == ["'=name", "n", "none"]
+    assert [row[0] for row in rows[1:]] == [*("'" + cell.replace("\r", " ") for cell in evil), 'a, "b"']
+    assert [row[1:] for row in rows[1:3]] == [["-1.5", ""], ["0.0", "x"]]
+    assert report.csv(frame[["n"]]).startswith("n\n-1.5\n")
+    assert report.csv(pd.DataFrame()) == ""

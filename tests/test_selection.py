@@ -16,12 +16,14 @@ class FakeRun:
     status: str = "done"
     reason: str | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    experiment: str | None = None
 
 
 RUNS: list[Any] = [
-    FakeRun("a1", "Long night", {"technique": "dropact", "seed": 3}),
+    FakeRun("a1", "Long night", {"technique": "dropact", "seed": 3}, tags=("lecture 3", "best"), experiment="E1"),
     FakeRun("b2", "digits", {"technique": "none", "seed": 13}, "failed", "Out of memory", {"device": "cuda:0"}),
-    FakeRun("c3", "digits", {"technique": "dropact", "seed": 1}, "stopped"),
+    FakeRun("c3", "digits", {"technique": "dropact", "seed": 1}, "stopped", tags=("best",), experiment="E2"),
 ]
 
 
@@ -39,11 +41,16 @@ RUNS: list[Any] = [
         ({"text": "seed 1"}, ["c3"]),
         ({"text": "digits Seed 13"}, ["b2"]),
         ({"text": "seed"}, ["a1", "b2", "c3"]),
+        ({"tags": ["best"]}, ["a1", "c3"]),
+        ({"tags": ["best", "lecture 3"]}, ["a1"]),
+        ({"tags": ["lecture"]}, []),
+        ({"experiments": ["E2", "E3"]}, ["c3"]),
+        ({"text": "lecture e1"}, ["a1"]),
         ({"text": "none such"}, []),
         ({"text": "%"}, []),
     ],
 )
-def test_runs_are_found_by_technique_status_and_words(asked: dict[str, Any], found: list[str]) -> None:
+def test_runs_are_found_by_technique_status_tags_experiment_and_words(asked: dict[str, Any], found: list[str]) -> None:
     assert [run.id for run in selection.matching(RUNS, **asked)] == found
 
 

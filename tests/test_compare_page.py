@@ -1,0 +1,109 @@
+"""Compare as a script: groups, tags, names, and what the list of runs says."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.config import Config
+from core.jobs import LocalEngine
+from core.runs import RunStore
+from tests.test_app import opened, trained, words
+
+EVIL = "<img src=x onerror=alert(1)> **b** [l](x) `c` $x$ :red[r]"
+
+
+@pytest.fixture(autouse=True)
+def _no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalEngine, "advance", lambda self: None)
+
+
+def compare(**address: str | list[str]) -> AppTest:
+    test = opened("compare", **address)
+    assert not test.exception
+    return test
+
+
+def groups(test: AppTest) -> list[str]:
+    return sorted(test.table[0].value.iloc[:, 0])
+
+
+def tagged(technique: str, seed: int, accuracy: float, *tags: str) -> str:
+    run = trained(technique, seed, accuracy)
+    RunStore().tag([run], add=tags)
+    return run
+
+
+def test_the_address_says_by_what_the_runs_are_grouped() -> None:
+    for seed in range(3):
+        tagged("none", seed, 0.90 + 0.01 * seed, "monday")
+        tagged("standard", seed, 0.95 + 0.012 * seed, "monday")
+        tagged("dropact", seed, 0.80 + 0.01 * seed, "tuesday", EVIL[:30])
+    assert groups(compare()) == ["DropAct", "No dropout", "Standard"]
+    test = compare(by="Tags")
+    assert list(test.table[0].value.columns[:2]) == ["Tags", "Seeds"]
+    assert list(test.table[0].value["Seeds"]) == ["3", "3"]
+    assert groups(test)[1] == "monday"
+    assert "Pooled from several settings: monday (2)" in words(test).replace("\\", "")
+    assert list(test.dataframe[0].value.columns[:2]) == ["Group", "Technique"]
+    assert "monday" in test.selectbox(key="baseline-tag").options
+    test.selectbox(key="by").select("technique").run()
+    assert groups(test) == ["DropAct", "No dropout", "Standard"]
+    assert not test.warning
+
+
+def test_tags_of_the_address_narrow_the_list() -> None:
+    one, two = tagged("none", 0, 0.9, "old", "kept"), tagged("none", 1, 0.9, "kept")
+    tagged("none", 2, 0.9)
+    assert set(compare(tag="kept").dataframe[0].value["Run"]) == {one, two}
+    assert set(compare(tag=["kept", "old"]).dataframe[0].value["Run"]) == {one}
+    assert "is no choice of “Tags”" in compare(tag="gone").warning[0].value
+
+
+def test_all_networks_of_a_data_set_compare_when_asked() -> None:
+    trained("none", 0, 0.9)
+    wide = RunStore().create(Config(technique="none", epochs=2, width=0.5).to_dict(), {"device": "cpu"})
+    RunStore().finish(wide, "done", final={"test_accuracy": 0.8, "train_seconds": 1.0, "epoch": 2.0})
+    trained("none", 0, 0.7, dataset="mnist")
+    test = compare(by="Network")
+    assert len(test.dataframe[0].value) == 1
+    test.selectbox(key="group").select("digits|").run()
+    assert not test.exception
+    assert groups(test) == ["digits", "digits, width 0.5"]
+
+
+def test_a_selected_run_gets_another_name_which_finds_it() -> None:
+    run, other = trained("none", 0, 0.9), trained("none", 1, 0.9)
+    test = compare(runs=run)
+    test.text_input(key=f"name-{run}-digits · none · seed 0").set_value(f"\u202e{EVIL}")
+    save = next(button for button in test.button if button.label == "Save name")
+    save.click().run()
+    assert not test.exception
+    assert RunStore().get(run).name == EVIL
+    assert RunStore().get(other).name == "digits · none · seed 1"
+    assert list(compare(find="ONERROR").dataframe[0].value["Name"]) == [EVIL]
+
+
+def test_a_name_that_is_too_long_is_refused_in_a_sentence() -> None:
+    run = trained("none", 0, 0.9)
+    test = compare(runs=run)
+    test.text_input(key=f"name-{run}-digits · none · seed 0").set_value("x" * 300)
+    next(button for button in test.button if button.label == "Save name").click().run()
+    assert not test.exception
+    assert "at most 200 characters, and this one has 300" in test.error[0].value
+
+
+def test_tags_of_all_selected_runs_are_changed_at_once() -> None:
+    one, two = tagged("none", 0, 0.9, "both", "mine"), tagged("none", 1, 0.9, "both")
+    test = compare(runs=f"{one},{two}")
+    (field,) = (field for field in test.multiselect if field.label == "Tags of all 2 runs")
+    assert field.value == ["both"]
+    field.set_value(["mine"]).run()
+    test.button(key="save-tags").click().run()
+    assert not test.exception
+    assert [RunStore().get(run).tags for run in (one, two)] == [("mine",), ("mine",)]
+
+
+def test_the_list_says_why_a_run_ended_before_its_last_epoch() -> None:
+    store, run = RunStore(), trained("none", 0, 0.9)
+    assert "Why it ended" not in compare().dataframe[0].value
+    store.finish(run, "done", "The validation loss has not fallen for 5 epochs.")
+    assert list(compare().dataframe[0].value["Why it ended"]) == ["The validation loss has not fallen for 5 epochs."]
