@@ -8,7 +8,7 @@ BIN := .venv/bin/python
 # A stamp's name is a checksum of what was installed and where: a touched file installs nothing, a moved checkout does.
 stamp = .venv/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
 RUN := $(call stamp,run,requirements.txt)
-DEV := $(call stamp,dev,requirements.txt requirements-dev.txt)
+DEV := $(call stamp,dev,requirements.txt requirements-ray.txt requirements-dev.txt)
 
 NEEDS_PYTHON := Dropscope needs Python 3.11 or newer
 NO_PYTHON := $(NEEDS_PYTHON), and none was found: install one, or name it with PYTHON=/path/to/python3.

@@ -30,7 +30,7 @@ class Checkout:
         self.folder = folder
         self.log = folder / "log"
         folder.mkdir(parents=True)
-        for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        for name in ("Makefile", "requirements.txt", "requirements-ray.txt", "requirements-dev.txt"):
             shutil.copy(ROOT / name, folder)
         python = folder / "fake"
         python.write_text(FAKE_PYTHON)

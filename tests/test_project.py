@@ -22,6 +22,7 @@ FILES = {
     "README.md",
     "pyproject.toml",
     "requirements-dev.txt",
+    "requirements-ray.txt",
     "requirements.txt",
 }
 
@@ -116,10 +117,15 @@ def test_no_file_names_a_place_on_somebodys_machine(kept_files: list[Path]) -> N
 
 
 def test_requirements_say_what_the_package_says() -> None:
-    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
-    assert requirements == [*package, "-e", "."]
-    assert (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").startswith("-r requirements.txt\n")
+    assert requirements == [*package["dependencies"], "-e", "."]
+    extras = package["optional-dependencies"]
+    ray = (ROOT / "requirements-ray.txt").read_text(encoding="utf-8").splitlines()
+    assert ray == ["-r requirements.txt", *extras["ray"]]
+    development = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+    assert development[:2] == ["-r requirements.txt", "-r requirements-ray.txt"]
+    assert {*extras["tensorboard"], *extras["mlflow"]} <= {*development}
 
 
 def test_readme_and_makefile_name_the_same_commands() -> None:

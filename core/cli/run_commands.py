@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -91,13 +91,56 @@ def delete(run_ids: Sequence[str], as_json: bool) -> None:
 
 @runs.command("export")
 @click.argument("run_ids", metavar="[ID...]", nargs=-1)
-@click.option("--csv", "target", metavar="FILE|-", default="-", help="Where to write CSV; - is the terminal.")
+@click.option("--csv", "target", metavar="FILE|-", help="Where to write CSV; - is the terminal, and the default.")
+@click.option("--tensorboard", metavar="FOLDER", type=click.Path(path_type=Path), help="Where to write event files.")
+@click.option("--mlflow", metavar="URL", help="The MLflow server to send to, as http://127.0.0.1:5000.")
+@click.option("--experiment", metavar="NAME", help="The experiment on that server; default: the run's, or Dropscope.")
 @click.option("--steps", is_flag=True, help="Also the records within epochs.")
 @json_option
-def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> None:
-    """Export the records of runs, all if none are named: a row for each epoch and each end."""
+def export(
+    run_ids: Sequence[str],
+    target: str | None,
+    tensorboard: Path | None,
+    mlflow: str | None,
+    experiment: str | None,
+    steps: bool,
+    as_json: bool,
+) -> None:
+    """Export the records of runs, all if none are named, of each epoch and each end: as CSV, or for a tracker."""
+    if sum(place is not None for place in (target, tensorboard, mlflow)) > 1:
+        raise click.UsageError("Choose one of --csv, --tensorboard and --mlflow.")
+    if experiment is not None and mlflow is None:
+        raise click.UsageError("--experiment goes with --mlflow.")
     store = _settled()
     chosen = [store.find(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.list()[::-1]
+    if tensorboard is not None:
+        from core.trackers.tensorboard import export as write
+
+        to_tracker(write(store, chosen, tensorboard, steps), len(chosen), "tensorboard", tensorboard, as_json)
+    elif mlflow is not None:
+        from core.trackers.mlflow import export as send
+        from core.trackers.mlflow import shown as address
+
+        to_tracker(send(store, chosen, mlflow, experiment, steps), len(chosen), "mlflow", address(mlflow), as_json)
+    else:
+        _export_csv(store, chosen, target or "-", steps, as_json)
+
+
+def to_tracker(sent: Iterator[tuple[Run, int]], count: int, tracker: str, place: str | Path, as_json: bool) -> None:
+    """Carry out an export of ``count`` runs and say what was written: a line of JSON a run, or one sentence."""
+    from tqdm import tqdm
+
+    runs = records = 0
+    for run, number in tqdm(sent, total=count, unit="run", disable=not sys.stderr.isatty(), leave=False):
+        runs, records = runs + (number > 0), records + number
+        if as_json:
+            click.echo(to_json({tracker: place, "run": run.id, "records": number}))
+    if not as_json:
+        rest = f"; nothing new of {_number(count - runs)}" if runs < count else ""
+        click.echo(f"Wrote {records} records of {_number(runs)} to {place}{rest}.", err=True)
+
+
+def _export_csv(store: RunStore, chosen: Sequence[Run], target: str, steps: bool, as_json: bool) -> None:
     records = exported(store, chosen, steps)
     if as_json:
         for record in records.to_dict("records"):
@@ -110,8 +153,11 @@ def export(run_ids: Sequence[str], target: str, steps: bool, as_json: bool) -> N
     except OSError as error:
         raise click.UsageError(f"{target} cannot be written ({reason_of(error)}): name another file.") from error
     if target != "-":
-        whose = "1 run" if len(chosen) == 1 else f"{len(chosen)} runs"
-        click.echo(f"Wrote {len(records)} records of {whose} to {target}.", err=True)
+        click.echo(f"Wrote {len(records)} records of {_number(len(chosen))} to {target}.", err=True)
+
+
+def _number(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 @runs.command("checkpoint")
