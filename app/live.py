@@ -13,7 +13,10 @@ MAX_RUNS = 64
 # A run with more records than this is thinned for a browser that asks from the start; epochs always stay.
 MAX_POINTS = 4000
 Columns = dict[str, Any]
-_MEASURES = ("epoch", "train_seconds", "loss", "accuracy", "val_loss", "val_accuracy")
+_MEASURES = (
+    "epoch", "train_seconds", "loss", "accuracy", "train_eval_loss", "val_loss", "val_accuracy", "dropped",
+    "active_dropped", "dead",
+)  # fmt: skip
 
 
 def snapshot(store: RunStore, ids: Sequence[str], since: int) -> dict[str, Any]:
@@ -58,7 +61,15 @@ def state(run: Run) -> dict[str, Any]:
         "device": device(run),
         "test_accuracy": final.get("test_accuracy"),
         "train_seconds": final.get("train_seconds"),
+        "p": latest.get("p"),
+        "lr": latest.get("lr"),
+        "marks": [mark | {"changes": [_readable(change) for change in mark["changes"]]} for mark in run.marks],
     }
+
+
+def _readable(change: dict[str, Any]) -> dict[str, Any]:
+    """A change of a mark; JSON knows no infinity, which a clamp may have."""
+    return {name: "∞" if value == math.inf else value for name, value in change.items()}
 
 
 def eta(latest: dict[str, Any], epochs: float | None) -> float | None:
@@ -87,7 +98,7 @@ def points(columns: Columns | None) -> dict[str, list[Any]]:
         keep = (columns["kind"] != "step") | (np.arange(number) % math.ceil(number / MAX_POINTS) == 0)
         columns = {name: values[keep] for name, values in columns.items()}
     found: dict[str, list[Any]] = {"kind": columns["kind"].tolist(), "step": columns["step"].tolist()}
-    return found | {name.removeprefix("train_"): _json(columns[name]) for name in _MEASURES}
+    return found | {"seconds" if name == "train_seconds" else name: _json(columns[name]) for name in _MEASURES}
 
 
 def _json(values: Any) -> list[float | None]:

@@ -1,9 +1,10 @@
 """The one way by which pages reach the run store and the engine; everything that writes passes through here."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -12,7 +13,8 @@ from core.config import Config, ConfigError
 from core.data import DataError
 from core.home import HomeError, home
 from core.jobs import LocalEngine
-from core.runs import Run, RunStore, StoreError
+from core.runs import Run, RunStore, StoreError, steps
+from core.runs.steps import Batch
 
 UNDO_SECONDS = 600.0
 ACTIVE = ("queued", "running", "paused")
@@ -45,16 +47,23 @@ def start(configs: Sequence[Config]) -> list[str]:
 
 
 def act(verb: str, ids: Iterable[str]) -> None:
-    """Carry out a wish that came from a browser: ``verb`` is pause, resume or stop.
+    """Carry out a wish that came from a browser: ``verb`` is pause, resume, stop, step-batch or step-epoch.
 
     A run that is past it, as one that ended while its button was pressed, is left as it is.
     """
-    able = {"pause": ACTIVE, "resume": ("paused", "stopped", "failed", "lost"), "stop": ACTIVE}
+    resumable = ("paused", "stopped", "failed", "lost")
+    able: dict[str, tuple[Sequence[str], Callable[[str], object]]] = {
+        "pause": (ACTIVE, engine().pause),
+        "resume": (resumable, engine().resume),
+        "stop": (ACTIVE, engine().cancel),
+        "step-batch": ((*ACTIVE, *resumable), lambda key: engine().step(key, "batch")),
+        "step-epoch": ((*ACTIVE, *resumable), lambda key: engine().step(key, "epoch")),
+    }
     if verb not in able:
-        raise StoreError(f"A run can be paused, resumed or stopped, not {verb!r}.")
-    do = {"pause": engine().pause, "resume": engine().resume, "stop": engine().cancel}[verb]
+        raise StoreError(f"A run can be paused, resumed, stepped or stopped, not {verb!r}.")
+    statuses, do = able[verb]
     for run in existing(ids):
-        if run.status in able[verb]:
+        if run.status in statuses:
             do(run.id)
 
 
@@ -66,6 +75,20 @@ def rename(run_id: str, name: str) -> None:
 def tag(ids: Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Take tags from runs and give them others, whatever they do now; runs that are gone are passed over."""
     store().tag([run.id for run in existing(ids)], add=add, remove=remove)
+
+
+def adjust(ids: Iterable[str], changes: Mapping[str, Any]) -> None:
+    """Change p, lr or knobs of runs at their next step, ``{"p": 0.3, "lr": 1e-3, "knobs": {"clamp": 5.0}}`` or a part.
+
+    ConfigError or StoreError with one sentence where a run cannot take them; runs before it then have them already.
+    """
+    for run in existing(ids):
+        engine().adjust(run.id, changes)
+
+
+def batch_of(run_id: str) -> Batch | None:
+    """What the last step on one batch of a run did, None where none was taken; StoreError where it is damaged."""
+    return steps.load(store().folder(run_id))
 
 
 def delete(ids: Sequence[str]) -> None:

@@ -350,7 +350,7 @@ def test_evaluation_is_the_mean_over_all_and_keeps_the_mode(few: Dataset, monkey
     with torch.no_grad():
         out = model.eval()(few.normalise(few.train.x))
     model.train()
-    monkeypatch.setattr("core.training.EVALUATION_BATCH", 70)
+    monkeypatch.setattr("core.training.evaluation.EVALUATION_BATCH", 70)
     loss, accuracy = evaluate(model, few, few.train)
     assert loss == pytest.approx(F.cross_entropy(out, few.train.y).item(), rel=1e-5)
     assert accuracy == pytest.approx((out.argmax(1) == few.train.y).float().mean().item())

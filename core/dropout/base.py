@@ -26,7 +26,8 @@ class Knob:
     """One option of a technique: its constructor keyword, default, allowed values and a sentence of help.
 
     ``choices`` lists the allowed words; otherwise a bool default is a switch, and numbers lie in [``low``, ``high``].
-    ``optional`` allows None. ``attribute`` names the attribute where it differs from the keyword.
+    ``optional`` allows None. ``attribute`` names the attribute where it differs from the keyword. ``structural`` knobs
+    decide which parameters a layer has, so they cannot change once it is built.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Knob:
     integer: bool = False
     optional: bool = False
     attribute: str = ""
+    structural: bool = False
 
     @property
     def field(self) -> str:

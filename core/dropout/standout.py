@@ -49,7 +49,7 @@ class Standout(LayerDropout):
     knobs = (
         Knob("alpha", 1.0, "Slope: how strongly the pre-activation decides; 0 is standard dropout.", low=-10, high=10),
         Knob("beta", None, "Offset; empty follows p: the drop rate at a = 0.", low=-20, high=20, optional=True),
-        Knob("learn", False, "Learn slope and offset together with the weights."),
+        Knob("learn", False, "Learn slope and offset together with the weights.", structural=True),
     )
 
     def __init__(

@@ -74,11 +74,16 @@ class Variational(LayerDropout):
             "Which fit of the divergence is added to the loss.",
             ("molchanov", "kingma"),
             attribute="fit",
+            structural=True,
         ),
         Knob(
-            "form", "activation", "Noise on the activations, or on the weights of the layer.", ("activation", "weight")
+            "form",
+            "activation",
+            "Noise on the activations, or on the weights of the layer.",
+            ("activation", "weight"),
+            structural=True,
         ),
-        Knob("per", "layer", "Weight form: what shares one variance.", ("layer", "input", "weight")),
+        Knob("per", "layer", "Weight form: what shares one variance.", ("layer", "input", "weight"), structural=True),
     )
     private_knobs = (
         Knob(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.jobs import processes
 from core.jobs.warm import Order, WarmWorker
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FORCE_AFTER = 10.0
 
 Changes = dict[str, Any]
+Unit = Literal["batch", "epoch"]
+UNITS = ("batch", "epoch")
 
 # Processes that this one started: they must be waited for, or they stay behind as zombies.
 _children: list[subprocess.Popen[bytes]] = []
@@ -50,6 +52,12 @@ class Engine(Protocol):
 
     def resume(self, run_id: str) -> Run:
         """Let it go on, from memory where it waits, from its saved state where its process has ended."""
+
+    def step(self, run_id: str, unit: Unit) -> Run:
+        """Let it take one step on a "batch", or go on to the end of its "epoch", and pause then."""
+
+    def adjust(self, run_id: str, changes: Mapping[str, Any]) -> Run:
+        """Change p, lr or knobs at its next step: :func:`core.training.changes.checked` says what may be."""
 
     def cancel(self, run_id: str, force: bool = False) -> Run:
         """Ask it to save and stop at the next step, or with ``force`` end its process at once."""
@@ -106,6 +114,32 @@ class LocalEngine:
         self.settle()
         self.store.change(run_id, _resumed)
         return self.poll(run_id)
+
+    def step(self, run_id: str, unit: Unit) -> Run:
+        """Let a run take one step on a "batch", or train to the next end of an "epoch", and pause then.
+
+        A run that waits or has ended early is begun for it. What a step on one batch did is kept in the run's folder
+        (:func:`core.runs.steps.load`).
+        """
+        if unit not in UNITS:
+            raise JobError(f"A run goes on by one batch or one epoch, not by {unit!r}.")
+        self.settle()
+        self.store.change(run_id, partial(_resumed, request=unit))
+        return self.poll(run_id)
+
+    def adjust(self, run_id: str, changes: Mapping[str, Any]) -> Run:
+        """Change p, lr or knobs of a run at its next step, or its first where it waits; it keeps a mark of it.
+
+        Checked at once: ConfigError where the values do not suit the run, JobError where it has ended.
+        """
+        from core.config import Config
+        from core.training.changes import checked
+
+        run = self.store.get(run_id)
+        _check_goes_on(run)
+        wanted = checked(Config.from_dict(run.config), changes, _positions(run))
+        self.store.order(run_id, wanted, _check_goes_on)
+        return self.store.get(run_id)
 
     def cancel(self, run_id: str, force: bool = False) -> Run:
         """Stop a run at its next step, weights and state saved; with ``force`` end its process at once.
@@ -225,6 +259,22 @@ def how_to_resume(run_id: str, saved: bool) -> str:
     return f"Resume it in the dashboard or by `python -m core train --resume {run_id}`: {where}."
 
 
+def _check_goes_on(run: Run) -> None:
+    if run.ended:
+        resume = "" if run.status == "done" else ": resume it first"
+        raise JobError(f"Run {run.id} is {run.status}, so nothing of it can change{resume}.")
+
+
+def _positions(run: Run) -> int | None:
+    """How many dropout positions the run's network has, None where it is not known before it is built."""
+    from models import NETWORKS
+
+    if run.latest.get("p") is not None:
+        return len(run.latest["p"])
+    network = NETWORKS.get(str(run.environment.get("network") or run.config.get("network")))
+    return len(network.default_p) if network else None
+
+
 def _paused(run: Run) -> Changes | None:
     if run.ended:
         raise JobError(f"Run {run.id} is {run.status}: there is nothing to pause.")
@@ -234,18 +284,18 @@ def _paused(run: Run) -> Changes | None:
     return None if run.requested == "stop" else _request(run, "pause")
 
 
-def _resumed(run: Run) -> Changes | None:
+def _resumed(run: Run, request: str = "run") -> Changes | None:
     if run.status == "done":
         raise JobError(f"Run {run.id} is done: start a new one to train for longer.")
     if run.live and run.requested == "stop":
         raise JobError(f"Run {run.id} is being stopped: resume it once it has stopped.")
     if run.live:
-        return _request(run, "run")
+        return _request(run, request)
     if run.status == "queued":
-        return None
+        return _request(run, request)
     now = time.time()
     again = {"status": "queued", "reason": None, "owner": None, "slot": None, "queued_at": now}
-    return again | {"requested": "run", "requested_at": now}
+    return again | {"requested": request, "requested_at": now}
 
 
 def _cancelled(run: Run, *, saved: bool) -> Changes | None:

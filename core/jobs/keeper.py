@@ -54,10 +54,41 @@ class Keeper:
             self.store.record(self.run.id, records, attempt=self.run.attempt)
         if step == 0:
             self._snapshot(trainer, 0)
+        if self.run.marks:
+            trainer.plan((mark["step"], mark["changes"]) for mark in self.run.marks)
 
-    def take(self, progress: Progress, trainer: Trainer) -> None:
-        """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from."""
-        if self._is_too_many(progress):
+    def adjust(self, trainer: Trainer) -> None:
+        """Carry out what is to change at the next step.
+
+        The mark is on disk before that step is taken, and a run that goes on from an earlier state makes the change
+        again where the mark says; an order that has no mark yet stays an order, whatever happens to this process.
+        """
+        orders = self.store.orders(self.run.id)
+        if not orders or trainer.planned:
+            return
+        changes = [change for order in orders for change in self._changed(trainer, order.changes)]
+        mark = {
+            "step": trainer.step,
+            "epoch": trainer.step / trainer.steps_per_epoch,
+            "seconds": trainer.train_seconds,
+            "changes": changes,
+        }
+        self.store.mark(self.run.id, orders, mark, attempt=self.run.attempt)
+
+    def _changed(self, trainer: Trainer, changes: dict[str, Any]) -> list[dict[str, Any]]:
+        try:
+            return trainer.adjust(changes)
+        except ConfigError as error:
+            # Only what could not be checked before the network was built.
+            print(f"A change was left out: {error}", flush=True)
+            return []
+
+    def take(self, progress: Progress, trainer: Trainer, *, single: bool = False) -> None:
+        """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from.
+
+        The record of a ``single`` step is kept however short the time since the last one.
+        """
+        if not single and self._is_too_many(progress):
             return
         record = progress.to_dict()
         self._pending.append(record)

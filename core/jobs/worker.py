@@ -178,35 +178,56 @@ class _Wishes:
         self._keeper, self._signals, self._limit = keeper, signals, limit
         self._store, self._run = keeper.store, keeper.run
         self._looked = float("-inf")
+        self._granted = "run"
 
-    def obey(self, trainer: Trainer) -> None:
-        """Return to go on, wait as long as the run is paused, raise _StopRequested; saves before the latter two."""
+    def obey(self, trainer: Trainer) -> str:
+        """Return how to go on ("run", "batch", "epoch"), wait as long as the run is paused, raise _StopRequested.
+
+        Saves before the latter two; makes the changes that were ordered.
+        """
         if not self._signals.received and time.monotonic() - self._looked < LOOK_EVERY:
-            return
+            return self._granted
         self._looked = time.monotonic()
         wish = self._wish()
+        self._keeper.adjust(trainer)
         if wish == "pause":
             self._keeper.save(trainer)
-            wish = self._wait()
+            wish = self._wait(trainer)
         if wish == "stop":
             self._keeper.save(trainer)
             raise _StopRequested
+        self._granted = wish
+        return wish
+
+    def grant(self, progress: Progress) -> None:
+        """Ask for a pause where ``progress`` ends the one step, or the one epoch, that was asked for."""
+        if self._granted == "batch" or (self._granted == "epoch" and progress.kind == "epoch"):
+            pause = {"requested": "pause", "requested_at": time.time()}
+            self._store.change(
+                self._run.id,
+                lambda run: pause if run.requested == self._granted else None,
+                attempt=self._run.attempt,
+            )
+            self._granted = "run"
+            self._looked = float("-inf")
 
     def _wish(self) -> str:
         if self._signals.received:
             return "stop"
         return self._store.requested(self._run.id, attempt=self._run.attempt)
 
-    def _wait(self) -> str:
+    def _wait(self, trainer: Trainer) -> str:
         self._show_paused()
         signed = time.monotonic()
         while True:
             # A plain sleep: waiting on a lock that a signal handler sets could deadlock.
             time.sleep(LOOK_EVERY)
             wish = self._wish()
-            if wish == "stop":
+            self._keeper.adjust(trainer)
+            # One batch is so short that it may go beyond the number of runs at once.
+            if wish in ("stop", "batch"):
                 return wish
-            if wish == "run" and self._store.proceed(self._run.id, self._limit, attempt=self._run.attempt):
+            if wish in ("run", "epoch") and self._store.proceed(self._run.id, self._limit, attempt=self._run.attempt):
                 return wish
             if time.monotonic() - signed > SIGN_EVERY:
                 self._show_paused()
@@ -226,14 +247,19 @@ def _train(
     keeper.restore(trainer)
     wishes = _Wishes(keeper, signals, limit)
     signals.gently = True
-    wishes.obey(trainer)
-    for progress in trainer.run():
-        keeper.take(progress, trainer)
+    records = trainer.run()
+    while True:
+        single = wishes.obey(trainer) == "batch"
+        progress = _one_batch(trainer, keeper) if single else next(records)
+        keeper.take(progress, trainer, single=single)
         watch(progress)
         if progress.kind == "end":
             return "failed" if progress.status == "failed" else "done", progress.reason
-        wishes.obey(trainer)
-    return "done", None
+        wishes.grant(progress)
+
+
+def _one_batch(trainer: Trainer, keeper: Keeper) -> Progress:
+    return trainer.advance(steps=1)
 
 
 def _taken(run: Run, *, owner: Owner, attempt: int | None) -> dict[str, Any]:

@@ -25,8 +25,13 @@ NUMBERS = (
     "train_seconds",
     "eval_seconds",
     "lr",
+    "dropped",
+    "active_dropped",
+    "dead",
 )
 COLUMNS = (*NUMBERS, "p")
+# Read only where it is asked for.
+LAYERS = "layers"
 
 # Stands for NULL where rows are streamed into an array of floats, which is three times as fast as a list of tuples.
 _MISSING = -1e300
@@ -43,10 +48,11 @@ def insert(db: sqlite3.Connection, key: int, records: Sequence[Mapping[str, Any]
             seq,
             *(_number(record.get(name)) for name in NUMBERS),
             _p_key(db, record.get("p")),
+            json.dumps(record["layers"]) if record.get("layers") else None,
         )
         for seq, record in enumerate(records, end - len(records) + 1)
     ]
-    columns = ("run", "kind", "step", "seq", *COLUMNS)
+    columns = ("run", "kind", "step", "seq", *COLUMNS, LAYERS)
     marks = ", ".join("?" * len(columns))
     db.executemany(f"INSERT OR REPLACE INTO metrics ({', '.join(columns)}) VALUES ({marks})", rows)
     return end
@@ -69,9 +75,9 @@ def select(
     import numpy as np
     import pandas as pd
 
-    wanted = COLUMNS if columns is None else tuple(columns)
+    wanted = COLUMNS if columns is None else tuple(name for name in columns if name != LAYERS)
     if unknown := [name for name in wanted if name not in COLUMNS]:
-        raise ValueError(f"no such measure: {', '.join(unknown)}; there are {', '.join(COLUMNS)}")
+        raise ValueError(f"no such measure: {', '.join(unknown)}; there are {', '.join((*COLUMNS, LAYERS))}")
     read = ("run", "seq", "kind", "step", *wanted)
     kind_code = "CASE kind " + " ".join(f"WHEN '{word}' THEN {code}" for code, word in enumerate(KINDS)) + " END"
     expressions = [kind_code if name == "kind" else f"ifnull({name}, {_MISSING})" for name in read]
@@ -84,13 +90,15 @@ def select(
     if since:
         conditions.append("seq > ?")
         arguments.append(since)
-    rows = db.execute(f"SELECT {', '.join(expressions)} FROM metrics WHERE {' AND '.join(conditions)}", arguments)
+    where = " AND ".join(conditions)
+    rows = db.execute(f"SELECT {', '.join(expressions)} FROM metrics WHERE {where}", arguments)
     values = np.fromiter(chain.from_iterable(rows), dtype=np.float64).reshape(-1, len(read))
     values[values == _MISSING] = np.nan
+    by_seq = _layers(db, where, arguments) if LAYERS in (columns or ()) else None
 
     place = {key: position for position, key in enumerate(keys.values())}
-    run_keys, where = np.unique(values[:, 0].astype(np.int64), return_inverse=True)
-    places = np.array([place[int(key)] for key in run_keys], dtype=np.int64)[where]
+    run_keys, which = np.unique(values[:, 0].astype(np.int64), return_inverse=True)
+    places = np.array([place[int(key)] for key in run_keys], dtype=np.int64)[which]
     order = np.lexsort((values[:, 1], values[:, 3], places))  # the epoch and the end may share a step
     values, places = values[order], places[order]
 
@@ -101,6 +109,8 @@ def select(
     table["step"] = values[:, 3].astype(np.int64)
     if "p" in wanted:
         table["p"] = table["p"].map(_ps(db))
+    if by_seq is not None:
+        table[LAYERS] = table["seq"].map(by_seq).astype(object)
     return table
 
 
@@ -114,6 +124,12 @@ def _p_key(db: sqlite3.Connection, p: Any) -> int | None:
     text = json.dumps([float(value) for value in p])
     row = db.execute("SELECT key FROM ps WHERE value = ?", (text,)).fetchone()
     return int(row[0] if row else db.execute("INSERT INTO ps (value) VALUES (?) RETURNING key", (text,)).fetchone()[0])
+
+
+def _layers(db: sqlite3.Connection, where: str, arguments: Sequence[Any]) -> dict[int, list[dict[str, float]]]:
+    """Newest sequence number → what the record says of each dropout layer, where it does."""
+    rows = db.execute(f"SELECT seq, layers FROM metrics WHERE {where} AND layers IS NOT NULL", arguments)
+    return {int(seq): json.loads(text) for seq, text in rows}
 
 
 def _ps(db: sqlite3.Connection) -> dict[float, tuple[float, ...]]:

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.runs.marks import COLUMN, Mark, read
+
 STATUSES = ("queued", "running", "paused", "done", "stopped", "failed", "lost")
 ENDED = ("done", "stopped", "failed", "lost")
-REQUESTS = ("run", "pause", "stop")
+# "batch" and "epoch" pause after the next step, or the end of the epoch.
+REQUESTS = ("run", "pause", "stop", "batch", "epoch")
 
 # One entry for each schema version: the statements that lead to it from the one before. Never edit one, append.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -120,6 +123,10 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _START_OF_2025 = 1_735_689_600
 
 
+# All that a :class:`Run` holds.
+SELECT = f"SELECT runs.*, {COLUMN} FROM runs"
+
+
 @dataclass(frozen=True)
 class Owner:
     """The process that works on a run: its machine, its PID, and when it was created (seconds since 1970)."""
@@ -133,11 +140,12 @@ class Owner:
 class Run:
     """A run as it stood when it was read; times are seconds since 1970.
 
-    ``requested`` is what was asked of it last ("run", "pause", "stop") and ``requested_at`` when; ``latest`` holds the
+    ``requested`` is what was asked of it last (one of :data:`REQUESTS`) and ``requested_at`` when; ``latest`` holds the
     newest value of every field of its records, ``final`` the results. ``attempt`` counts the processes that worked on
     it, ``owner`` is the present or last one, ``seen`` when that one last wrote, ``slot`` its place among those that run
     at once. ``seq`` grows with every record. ``deleted`` is when it was set aside to be deleted, None for all others.
-    ``tags`` are words that people gave it, ``experiment`` names the experiment that it was started in.
+    ``tags`` are words that people gave it, ``experiment`` names the experiment that it was started in. ``marks`` say
+    what was changed while it trained (:data:`core.runs.marks.Mark`); ``config`` stays what it was begun with.
     """
 
     id: str
@@ -159,6 +167,7 @@ class Run:
     deleted: float | None = None
     tags: tuple[str, ...] = ()
     experiment: str | None = None
+    marks: tuple[Mark, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -172,7 +181,7 @@ class Run:
 
 
 def run_of(row: sqlite3.Row) -> Run:
-    """The run in a row of the table ``runs``."""
+    """The run in a row of :data:`SELECT`."""
     owner = None if row["pid"] is None else Owner(row["host"], row["pid"], row["pid_created"])
     documents = {name: json.loads(row[name]) for name in ("config", "environment", "final", "latest")}
     plain = (
@@ -180,7 +189,7 @@ def run_of(row: sqlite3.Row) -> Run:
         "deleted", "experiment",
     )  # fmt: skip
     tags = tuple(json.loads(row["tags"]))
-    return Run(**{name: row[name] for name in plain}, **documents, owner=owner, tags=tags)
+    return Run(**{name: row[name] for name in plain}, **documents, owner=owner, tags=tags, marks=read(row["marks"]))
 
 
 def columns_of(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from core.home import HomeError
 from core.home import home as default_home
-from core.runs import labels, measures, weights
+from core.runs import labels, marks, measures, weights
 from core.runs.database import Database, StoreError
 from core.runs.schema import (
     ENDED,
     MIGRATIONS,
     REQUESTS,
+    SELECT,
     STATUSES,
     Owner,
     Run,
@@ -114,7 +115,7 @@ class RunStore:
         """The only run whose id begins with ``prefix``; :class:`UnknownRunError` where there is not exactly one."""
         with self._database.read() as db:
             # Not LIKE, which gives "%" and "_" a meaning.
-            query = "SELECT * FROM runs WHERE deleted IS NULL AND substr(id, 1, ?) = ? ORDER BY id LIMIT 4"
+            query = f"{SELECT} WHERE deleted IS NULL AND substr(id, 1, ?) = ? ORDER BY id LIMIT 4"
             rows = db.execute(query, (len(prefix), prefix)).fetchall()
         if not prefix or not rows:
             raise _unknown(prefix)
@@ -141,7 +142,7 @@ class RunStore:
                 conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
                 arguments.append(json.dumps([*wanted]))
         with self._database.read() as db:
-            query = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY key DESC"
+            query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY key DESC"
             return [run_of(row) for row in db.execute(query, arguments)]
 
     def delete(self, ids: str | Iterable[str]) -> None:
@@ -173,7 +174,7 @@ class RunStore:
     def aside(self) -> Runs:
         """The runs that :meth:`bring_back` can still bring back, those deleted last first."""
         with self._database.read() as db:
-            rows = db.execute("SELECT * FROM runs WHERE deleted IS NOT NULL ORDER BY deleted DESC, key DESC")
+            rows = db.execute(f"{SELECT} WHERE deleted IS NOT NULL ORDER BY deleted DESC, key DESC")
             return [run_of(row) for row in rows]
 
     def bring_back(self, ids: Iterable[str]) -> None:
@@ -226,7 +227,7 @@ class RunStore:
         """
         with self._database.write() as db:
             # Who was paused and asked to go on has its place back before anybody new.
-            busy = "status = 'running' OR (status = 'paused' AND requested = 'run' AND pid IS NOT NULL)"
+            busy = "status = 'running' OR (status = 'paused' AND requested IN ('run', 'epoch') AND pid IS NOT NULL)"
             slots = [row["slot"] for row in db.execute(f"SELECT slot FROM runs WHERE {busy}")]
             query = "SELECT * FROM runs WHERE status = 'queued' ORDER BY queued_at, key LIMIT 1"
             row = db.execute(query).fetchone()
@@ -275,7 +276,7 @@ class RunStore:
         self.change(run_id, lambda _: {"environment": environment})
 
     def request(self, run_id: str, request: str) -> None:
-        """Ask the process of a run to "run", "pause" or "stop"; it looks several times a second."""
+        """Ask the process of a run to "run", "pause", …; it looks several times a second."""
         changes = {"requested": _among(request, REQUESTS), "requested_at": time.time()}
         self.change(run_id, lambda run: None if run.requested == request else changes)
 
@@ -283,6 +284,25 @@ class RunStore:
         """What was asked of a run last."""
         with self._database.read() as db:
             return str(_row(db, run_id, attempt)["requested"])
+
+    def order(self, run_id: str, changes: Mapping[str, Any], check: Callable[[Run], None]) -> None:
+        """Have a run change p, lr or knobs at its next step, unless ``check`` raises an exception."""
+        with self._database.write() as db:
+            row = _row(db, run_id)
+            check(run_of(row))
+            marks.give(db, row["key"], changes)
+
+    def orders(self, run_id: str) -> Sequence[marks.Order]:
+        """What :meth:`order` left and :meth:`mark` has not taken, the oldest first."""
+        with self._database.read() as db:
+            query = "SELECT key FROM runs WHERE id = ?"
+            found = db.execute(query, (run_id,)).fetchone()
+            return marks.waiting(db, found["key"]) if found else []
+
+    def mark(self, run_id: str, orders: Sequence[marks.Order], mark: marks.Mark, *, attempt: int | None = None) -> None:
+        """Keep what ``orders`` have changed in place of them, in one transaction."""
+        with self._database.write() as db:
+            marks.carried_out(db, _row(db, run_id, attempt)["key"], orders, mark)
 
     def record(self, run_id: str, records: Sequence[Mapping[str, Any]], *, attempt: int | None = None) -> None:
         """Store progress records (``Progress.to_dict()``) in one transaction; the same kind and step is replaced."""
@@ -319,7 +339,8 @@ class RunStore:
 
         Args:
             kind: only "step", "epoch" or "end" records.
-            columns: only these of :data:`core.runs.measures.COLUMNS`; fewer are faster.
+            columns: only these of :data:`core.runs.measures.COLUMNS`; fewer are faster. "layers", a list of the mask
+                statistics of each dropout layer, comes only where it is named.
             since: only records with a larger ``seq``. It grows over the whole store, so the largest one seen is all
                 that a reader has to remember; after a resume, newer records come with smaller steps.
         """
@@ -381,7 +402,7 @@ class RunStore:
 
 
 def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sqlite3.Row:
-    row: sqlite3.Row | None = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+    row: sqlite3.Row | None = db.execute(f"{SELECT} WHERE id = ?", (run_id,)).fetchone()
     if row is None:
         raise _unknown(run_id)
     if attempt is not None and row["attempt"] != attempt:

@@ -1,72 +1,33 @@
-"""The training loop: a generator of Progress records that knows no store and no screen."""
+"""The training loop."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.best import Best
 from core.config import Config, ConfigError
 from core.data import Dataset, Split, load
 from core.dropout import DropCorr, dropouts, factory, kl, noise_parameters, set_p
 from core.dropout.schedules import p_at, refresh_every
-from core.environment import choose_device, environment
+from core.environment import choose_device
 from core.randomness import preserved, random_state, seeded_state, set_random_state
 from core.references import Architecture, fixed_order, noiseless, reference_activations
+from core.training.best import Best
+from core.training.changes import Changes, as_changes, as_mark, checked, knobs_of, one_or_each, set_knob
+from core.training.evaluation import evaluate
+from core.training.progress import Progress
 from models import build, network_for
 
-__all__ = ["Config", "ConfigError", "Progress", "Trainer", "choose_device", "environment", "evaluate"]
-
-EVALUATION_BATCH = 1000
 # A network that knows nothing has loss ln(classes); twenty times that is confidently wrong, and no way back is known.
 DIVERGED = 20.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One record of a run.
-
-    Attributes:
-        kind: "step", "epoch" (evaluated) or "end" (tested, or failed).
-        step, epoch: optimiser steps done, and the epochs they make, a fraction.
-        loss, accuracy: mean cross entropy and accuracy in train mode, since the last record, or over the whole epoch.
-        train_eval_loss: cross entropy in eval mode on a fixed part of the training set.
-        val_loss, val_accuracy, test_loss, test_accuracy: in eval mode; None where not measured.
-        images_per_s: training images a second of training time, since the last record.
-        train_seconds, eval_seconds: spent so far in training and in evaluating, kept apart.
-        p, lr: as they were in the last step.
-        reason: why a run failed, ended before its last epoch, or ends with the weights of an earlier one.
-    """
-
-    kind: str
-    step: int
-    epoch: float
-    status: str = "running"
-    reason: str | None = None
-    loss: float | None = None
-    accuracy: float | None = None
-    train_eval_loss: float | None = None
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
-    images_per_s: float | None = None
-    train_seconds: float = 0.0
-    eval_seconds: float = 0.0
-    p: tuple[float, ...] = ()
-    lr: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return asdict(self)
 
 
 class Trainer:
@@ -91,6 +52,8 @@ class Trainer:
             self.model = self._build().to(self.device)
         self._random = seeded_state(config.seed, self.device)  # techniques differ in what they draw while being built
         self.p = tuple(layer.p for layer in dropouts(self.model))
+        self.knobs = {name: knob.default for name, knob in knobs_of(config.technique).items()} | config.knobs
+        self._planned: dict[int, Changes] = {}
         self.optimizer = self._optimizer()
         self.step = 0
         self.train_seconds = self.eval_seconds = 0.0
@@ -140,12 +103,66 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Train to the end, a record at a time; may be left after any record and called again to go on."""
         while self.status == "running":
-            with self._own_random_numbers():
-                record = self._advance()
-            yield record
+            yield self.advance()
 
-    def _advance(self) -> Progress:
-        """Train up to the next record."""
+    def advance(self, steps: int | None = None) -> Progress:
+        """Train up to the next record, which comes after so many ``steps`` at the latest."""
+        with self._own_random_numbers():
+            return self._advance(steps)
+
+    def adjust(self, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Change p, lr or knobs from the next step on; [{"name", "before", "after"}] of what differs from before.
+
+        With a schedule p is what the schedule starts from. A noise that is learned starts again from a new p.
+        ConfigError, with nothing changed, for what :func:`core.training.changes.checked` refuses.
+        """
+        return self._change(checked(self.config, changes, len(self.p)))
+
+    def _change(self, wanted: Changes) -> list[dict[str, Any]]:
+        before = self._adjustable()
+        if "p" in wanted:
+            self._turn_to(wanted["p"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = wanted.get("lr", group["lr"])
+        self._set_knobs(wanted.get("knobs", {}))
+        return as_mark(before, self._adjustable())
+
+    def plan(self, marks: Iterable[tuple[int, Iterable[Mapping[str, Any]]]]) -> None:
+        """Make changes again that came after the present state, each when so many steps are done."""
+        self._planned = {step: as_changes(mark) for step, mark in marks if step >= self.step}
+        self._make_planned()
+
+    @property
+    def planned(self) -> bool:
+        """Whether changes are yet to be made again; a new one must come after them."""
+        return bool(self._planned)
+
+    def _make_planned(self) -> None:
+        if changes := self._planned.pop(self.step, None):
+            self._change(changes)
+
+    def _adjustable(self) -> dict[str, Any]:
+        p = {"p": one_or_each(self.p)} if self.p else {}
+        return {**p, "lr": self.optimizer.param_groups[0]["lr"], **self.knobs}
+
+    def _turn_to(self, p: float | Sequence[float]) -> None:
+        layers = dropouts(self.model)
+        self.p = tuple(p) if isinstance(p, Sequence) else (p,) * len(layers)
+        for layer, value in zip(layers, self.p, strict=True):
+            layer.turn_to(value)
+        self._follow_schedule(min(self.step // self.steps_per_epoch, self.config.epochs - 1))
+
+    def _follow_schedule(self, epoch: int) -> None:
+        set_p(self.model, [p_at(self.config.schedule, p, epoch, self.config.epochs) for p in self.p])
+
+    def _set_knobs(self, knobs: Mapping[str, Any]) -> None:
+        known = knobs_of(self.config.technique)
+        for name, value in knobs.items():
+            for layer in dropouts(self.model):
+                set_knob(layer, known[name], value)
+            self.knobs[name] = value
+
+    def _advance(self, steps: int | None) -> Progress:
         if self.step >= self.total_steps or self._ends_early():
             return self._finish()
         started = time.perf_counter()
@@ -154,7 +171,8 @@ class Trainer:
         while True:
             self._train_step()
             at_end = self.step % self.steps_per_epoch == 0
-            if at_end or time.perf_counter() - started >= due:
+            enough = steps is not None and self.step - seen >= steps
+            if at_end or enough or time.perf_counter() - started >= due:
                 break
         loss, accuracy, images = self._read(0)  # waits for the device, so it belongs to the time of training
         seconds = time.perf_counter() - started
@@ -179,6 +197,7 @@ class Trainer:
         return None
 
     def _train_step(self) -> None:
+        self._make_planned()
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         if batch == 0 or self._batches[0] != epoch:
             self._start_epoch(epoch)
@@ -202,7 +221,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
         self._batches = (epoch, order.split(self.config.batch_size))
-        set_p(self.model, [p_at(self.config.schedule, p, epoch, self.config.epochs) for p in self.p])
+        self._follow_schedule(epoch)
         if self.config.refresh_epochs is not None:
             every = refresh_every(self.config.refresh_epochs, self.config.refresh_growth, epoch, self.steps_per_epoch)
             for layer in dropouts(self.model):
@@ -313,6 +332,7 @@ class Trainer:
             "seconds": (self.train_seconds, self.eval_seconds),
             "tally": self._tally,
             "random": self._random,
+            "adjusted": {"p": self.p, "knobs": self.knobs},
         } | ({"best": self._best.state()} if self._best else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -327,6 +347,9 @@ class Trainer:
             owner, _, leaf = name.rpartition(".")
             setattr(self.model.get_submodule(owner), leaf, value.to(self.device, copy=True))
         self.optimizer.load_state_dict(state["optimizer"])
+        if adjusted := state.get("adjusted"):
+            self.p = tuple(adjusted["p"])
+            self._set_knobs({name: value for name, value in adjusted["knobs"].items() if value != self.knobs[name]})
         self.step = state["step"]
         self.status = "running" if self.step < self.total_steps else state["status"]
         self.train_seconds, self.eval_seconds = state["seconds"]
@@ -335,17 +358,3 @@ class Trainer:
         self._batches = (-1, ())
         if self._best:
             self._best.load_state(state["best"], self.device)
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, data: Dataset, split: Split) -> tuple[float, float]:
-    """Mean cross entropy and accuracy of ``model`` in eval mode on ``split``; the model's mode is left as it was."""
-    training = model.training
-    model.eval()
-    total = torch.zeros(2, device=split.x.device)
-    for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True):
-        out = model(data.normalise(x)).float()
-        total += torch.stack([F.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum().float()])
-    model.train(training)
-    loss, right = (total / len(split)).tolist()
-    return loss, right

@@ -1,0 +1,77 @@
+"""Changes to runs that train: orders, which wait to be carried out, and marks, which say what was changed and when."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Changes = Mapping[str, Any]
+Mark = dict[str, Any]
+"""{"step", "epoch", "seconds", "changes": [{"name", "before", "after"}]}: what was changed before the step after."""
+
+# As JSON in one column of a query on ``runs``; the empty list for a run that was never changed.
+COLUMN = """
+    (SELECT json_group_array(json_object('step', step, 'epoch', epoch, 'seconds', train_seconds,
+                                         'changes', changes))
+     FROM (SELECT * FROM marks WHERE marks.run = runs.key ORDER BY step)) AS marks
+"""
+
+
+class Order(NamedTuple):
+    """Changes that a run is to make at its next step."""
+
+    key: int
+    changes: dict[str, Any]
+
+
+def read(text: str) -> tuple[Mark, ...]:
+    """The marks in :data:`COLUMN`, the first first."""
+    return tuple(mark | {"changes": json.loads(mark["changes"])} for mark in json.loads(text))
+
+
+def give(db: sqlite3.Connection, run: int, changes: Changes) -> None:
+    """Let the run with this key make ``changes`` at its next step."""
+    db.execute("INSERT INTO orders (run, changes) VALUES (?, ?)", (run, json.dumps(changes)))
+
+
+def waiting(db: sqlite3.Connection, run: int) -> list[Order]:
+    """The orders of the run with this key, the oldest first."""
+    rows = db.execute("SELECT key, changes FROM orders WHERE run = ? ORDER BY key", (run,))
+    return [Order(row["key"], json.loads(row["changes"])) for row in rows]
+
+
+def carried_out(db: sqlite3.Connection, run: int, orders: Sequence[Order], mark: Mark) -> None:
+    """Remove ``orders`` and keep what they changed, as one mark with what was changed at the same step already."""
+    db.executemany("DELETE FROM orders WHERE key = ?", [(order.key,) for order in orders])
+    place = (run, mark["step"])
+    row = db.execute("SELECT changes FROM marks WHERE run = ? AND step = ?", place).fetchone()
+    changes = _together(json.loads(row["changes"]) if row else [], mark["changes"])
+    if not changes:
+        db.execute("DELETE FROM marks WHERE run = ? AND step = ?", place)
+        return
+    seq = db.execute("UPDATE counter SET seq = seq + 1 RETURNING seq").fetchone()[0]
+    db.execute(
+        "INSERT OR REPLACE INTO marks (run, step, seq, epoch, train_seconds, changes) VALUES (?, ?, ?, ?, ?, ?)",
+        (*place, seq, mark["epoch"], mark["seconds"], json.dumps(changes)),
+    )
+
+
+def _together(earlier: Sequence[Changes], later: Sequence[Changes]) -> list[dict[str, Any]]:
+    """Two lists of changes as one, without what ends as it began."""
+    merged = {change["name"]: dict(change) for change in earlier}
+    for change in later:
+        merged[change["name"]] = (
+            {"before": change["before"]}
+            | merged.get(change["name"], {})
+            | {
+                "name": change["name"],
+                "after": change["after"],
+            }
+        )
+    return [
+        {name: change[name] for name in ("name", "before", "after")}
+        for change in merged.values()
+        if change["before"] != change["after"]
+    ]
