@@ -1,14 +1,21 @@
-"""The one way by which pages reach the run store and the engine; everything that writes passes through here."""
+"""The one way by which pages reach the run store and the engine.
+
+What reads goes through :func:`store`. Whatever writes asks :func:`_writer` or :func:`_engine` for the means, and these
+give them only to a visitor who may change something, whatever the visitor's browser sent and by which function.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from app import access
 from app.controls import plain_text
+from app.reading import Reader
 from core.config import Config, ConfigError
 from core.data import DataError
 from core.home import HomeError, home
@@ -20,30 +27,48 @@ UNDO_SECONDS = 600.0
 ACTIVE = ("queued", "running", "paused")
 
 
-def store() -> RunStore:
-    """The run store of this process's Dropscope home; safe to use from any thread."""
-    return _store(home())
+def store() -> Reader:
+    """The run store of this process's Dropscope home, to read; safe to use from any thread."""
+    return _opened(home()).reader
 
 
-def engine() -> LocalEngine:
-    """The engine that trains runs of :func:`store` in processes of their own."""
-    return _engine(home())
+def _writer() -> RunStore:
+    """The same store to write in; :class:`AccessError` for a visitor who may not."""
+    access.check()
+    return _opened(home()).store
+
+
+def _engine() -> LocalEngine:
+    """The engine that trains the store's runs in processes of their own; :class:`AccessError` as :func:`_writer`."""
+    access.check()
+    return _opened(home()).engine
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A home folder's store and engine, without a question asked: for the server itself."""
+
+    store: RunStore
+    reader: Reader
+    engine: LocalEngine
 
 
 @lru_cache(maxsize=8)
-def _store(folder: Path) -> RunStore:
-    return RunStore(folder)
+def _opened(folder: Path) -> _Opened:
+    store = RunStore(folder)
+    return _Opened(store, Reader(store), LocalEngine(store))
 
 
-@lru_cache(maxsize=8)
-def _engine(folder: Path) -> LocalEngine:
-    return LocalEngine(_store(folder))
+def may_change() -> bool:
+    """Whether the visitor may start, stop, change and delete runs."""
+    return access.permitted()
 
 
 def start(configs: Sequence[Config]) -> list[str]:
     """Queue one run a config, all checked before the first is queued; returns their ids."""
+    engine = _engine()
     checked = [config.validated() for config in configs]
-    return [engine().submit(config) for config in checked]
+    return [engine.submit(config) for config in checked]
 
 
 def act(verb: str, ids: Iterable[str]) -> None:
@@ -51,13 +76,14 @@ def act(verb: str, ids: Iterable[str]) -> None:
 
     A run that is past it, as one that ended while its button was pressed, is left as it is.
     """
+    engine = _engine()
     resumable = ("paused", "stopped", "failed", "lost")
     able: dict[str, tuple[Sequence[str], Callable[[str], object]]] = {
-        "pause": (ACTIVE, engine().pause),
-        "resume": (resumable, engine().resume),
-        "stop": (ACTIVE, engine().cancel),
-        "step-batch": ((*ACTIVE, *resumable), lambda key: engine().step(key, "batch")),
-        "step-epoch": ((*ACTIVE, *resumable), lambda key: engine().step(key, "epoch")),
+        "pause": (ACTIVE, engine.pause),
+        "resume": (resumable, engine.resume),
+        "stop": (ACTIVE, engine.cancel),
+        "step-batch": ((*ACTIVE, *resumable), lambda key: engine.step(key, "batch")),
+        "step-epoch": ((*ACTIVE, *resumable), lambda key: engine.step(key, "epoch")),
     }
     if verb not in able:
         raise StoreError(f"A run can be paused, resumed, stepped or stopped, not {verb!r}.")
@@ -69,12 +95,12 @@ def act(verb: str, ids: Iterable[str]) -> None:
 
 def rename(run_id: str, name: str) -> None:
     """Give a run another name."""
-    store().rename(run_id, name)
+    _writer().rename(run_id, name)
 
 
 def tag(ids: Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Take tags from runs and give them others, whatever they do now; runs that are gone are passed over."""
-    store().tag([run.id for run in existing(ids)], add=add, remove=remove)
+    _writer().tag([run.id for run in existing(ids)], add=add, remove=remove)
 
 
 def adjust(ids: Iterable[str], changes: Mapping[str, Any]) -> None:
@@ -82,8 +108,9 @@ def adjust(ids: Iterable[str], changes: Mapping[str, Any]) -> None:
 
     ConfigError or StoreError with one sentence where a run cannot take them; runs before it then have them already.
     """
+    engine = _engine()
     for run in existing(ids):
-        engine().adjust(run.id, changes)
+        engine.adjust(run.id, changes)
 
 
 def batch_of(run_id: str) -> Batch | None:
@@ -95,7 +122,7 @@ def delete(ids: Sequence[str]) -> None:
     """Set ended runs aside, for ``UNDO_SECONDS`` and until :func:`undo_delete`; those still active are refused."""
     if any(run.status in ACTIVE for run in existing(ids)):
         raise StoreError("A run that still trains cannot be deleted: stop it first.")
-    store().set_aside(list(ids))
+    _writer().set_aside(list(ids))
 
 
 def deleted() -> list[Run]:
@@ -106,7 +133,7 @@ def deleted() -> list[Run]:
 
 def undo_delete(ids: Iterable[str]) -> None:
     """Bring deleted runs back; one that is gone for good by now is passed over."""
-    store().bring_back(list(ids))
+    _writer().bring_back(list(ids))
 
 
 def existing(ids: Iterable[str]) -> list[Run]:
@@ -119,17 +146,18 @@ def existing(ids: Iterable[str]) -> list[Run]:
 def look_after() -> None:
     """Start queued runs whose turn it is, notice those whose process died, have a worker wait for the next.
 
-    What was deleted and not brought back is let go for good.
+    What was deleted and not brought back is let go for good. The server calls this, for no visitor.
     """
-    engine().advance()
-    engine().keep_warm()
-    store().purge(UNDO_SECONDS)
+    opened = _opened(home())
+    opened.engine.advance()
+    opened.engine.keep_warm()
+    opened.store.purge(UNDO_SECONDS)
 
 
 def expect_start() -> None:
-    """Somebody looks at the page that starts runs: let a worker wait for the first."""
+    """Somebody looks at the page that starts runs: let a worker wait for the first, if they may start one."""
     with suppress(HomeError, StoreError):  # said where the runs are read
-        engine().warm.expect()
+        _engine().warm.expect()
 
 
 @contextmanager

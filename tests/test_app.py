@@ -327,10 +327,9 @@ def test_what_was_deleted_together_comes_back_together_and_outlives_the_tab() ->
 @pytest.mark.parametrize("page", ["train", "compare"])
 def test_a_store_of_a_newer_schema_is_one_sentence_on_every_page(page: str, dropscope_home: Path) -> None:
     trained("none", 0, 0.9)
-    services.store().close()
     with sqlite3.connect(dropscope_home / "runs.sqlite") as db:
         db.execute("PRAGMA user_version = 999")
-    services._store.cache_clear()
+    services._opened.cache_clear()
     test = opened(page)
     assert not test.exception
     assert len(test.error) == 1

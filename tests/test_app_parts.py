@@ -185,7 +185,7 @@ def test_the_time_left_follows_from_the_time_an_epoch_took() -> None:
 
 
 def test_the_route_answers_with_states_and_points_and_is_not_kept() -> None:
-    store = services.store()
+    store = RunStore()
     run = store.create(Config().to_dict())
     store.record(run, [record(1)])
     status, headers, body = get(f"/api/runs/{run}/metrics?since=0")
@@ -249,17 +249,17 @@ def test_the_server_answers_to_this_machine_and_to_hosts_that_were_named(monkeyp
 def test_nothing_starts_when_one_of_the_configs_is_wrong() -> None:
     with pytest.raises(ConfigError, match=r"p is the probability of dropping and must lie between 0 and 1, got 1\.5"):
         services.start([Config(), Config(p=1.5)])
-    assert services.store().list() == []
+    assert RunStore().list() == []
 
 
 def test_a_wish_that_is_none_of_the_three_is_refused() -> None:
-    run = services.store().create(Config().to_dict())
+    run = RunStore().create(Config().to_dict())
     with pytest.raises(StoreError, match="A run can be paused, resumed or stopped, not 'delete'"):
         services.act("delete", [run])
 
 
 def test_wishes_for_runs_that_ended_or_are_gone_change_nothing() -> None:
-    store = services.store()
+    store = RunStore()
     run = store.create(Config().to_dict())
     store.finish(run, "done")
     for verb in ("pause", "resume", "stop"):
@@ -268,7 +268,7 @@ def test_wishes_for_runs_that_ended_or_are_gone_change_nothing() -> None:
 
 
 def test_a_run_that_waits_is_stopped_at_once_and_only_then_deleted() -> None:
-    store = services.store()
+    store = RunStore()
     run = store.create(Config().to_dict())
     with pytest.raises(StoreError, match="A run that still trains cannot be deleted: stop it first"):
         services.delete([run])
