@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from app import charts, controls, live, routes, server, services, theme
 from app.experiment import Experiment, changed
 from app.keeping import bytes_of, kept_within
-from core import comparison
+from core import comparison, variants
 from core.config import Config, ConfigError
 from core.dropout import TECHNIQUES, Knob
 from core.runs import RunStore, StoreError
@@ -301,7 +301,7 @@ def test_names_are_not_read_as_markup_in_hover_texts() -> None:
     store = RunStore()
     run = store.create(Config(technique="none").to_dict())
     store.finish(run, "done", final={"test_accuracy": 0.9, "train_seconds": 1.0})
-    rows = comparison.table(store.list(), {"none": "<b>%{x}</b>"})
+    rows = variants.table(store.list(), {"none": "<b>%{x}</b>"})
     hover = charts.accuracy_against_time(comparison.summary(rows), "x").figure.data[0].hovertemplate
     assert hover.startswith("&lt;b>&#37;{x}&lt;/b>")
 
