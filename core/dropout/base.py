@@ -269,6 +269,11 @@ def zeros_from(x: Tensor) -> Tensor:
     return x.masked_fill(torch.ones((), dtype=torch.bool, device=x.device), 0)
 
 
+def multiply_mask(x: Tensor, keep: Tensor) -> Tensor:
+    """``x`` times the bool ``keep``: as bytes, which a CPU multiplies twice as fast; backward keeps just these."""
+    return x * keep.view(torch.uint8)
+
+
 def scale_by(x: Tensor, factor: Tensor) -> Tensor:
     """``x`` times ``factor``, in the dtype of ``x``."""
     return x * factor.to(x.dtype)

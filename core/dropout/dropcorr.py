@@ -10,24 +10,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Knob, Noise, normals
-from .ranked import CLAMP, COUNT, Ranked, rescale_knob, rows, uniforms_like_rows
+from .ranked import CLAMP, COUNT, Ranked, never_unless, rescale_knob, rows
 
 
 def centre(flat: Tensor) -> Tensor:
     """X_c of activations (R, N), non-finite ones as 0. Exactly 0 in a constant column, because X - X[0] already is."""
-    flat = torch.where(flat.isfinite(), flat, 0.0)
+    flat = flat.nan_to_num(0.0, 0.0, 0.0)
     d = flat - flat[:1]
     return d - d.mean(0)
 
 
-def break_ties(score: Tensor, size: Tensor, u: Tensor) -> Tensor:
-    """Let ``u`` ~ U[-½, ½) order scores (B, N) that are equal but for rounding, in place; ``size`` (N,) is theirs.
+def break_ties(score: Tensor, size: Tensor, a: Tensor, h: Tensor) -> Tensor:
+    """Order scores (B, N) that are equal but for rounding at random, in place; ``size`` (N,) is what they are made of.
 
     Equal columns come out of a matrix product with different last digits, by their place in it. An error of 2^-12 of
     the column's largest entry outweighs that, and adds at most 5e-9 to each unit's variance, which float32 does not
-    resolve.
+    resolve. Random 32-bit integers ``a`` (B, 1), odd, and ``h`` (1, N) make it: their products, which wrap, are
+    independent and uniform along each row (multiply-shift hashing, Dietzfelbinger et al. 1997), and nearly so down a
+    column, for B + N random numbers instead of B·N.
     """
-    return score.add_(u * (size * 2.0**-12 + 1e-30))
+    return score.add_((a * h).to(score.dtype).mul_(2.0**-32) * (size * 2.0**-12 + 1e-30))
 
 
 class DropCorr(Ranked):
@@ -112,21 +114,23 @@ class DropCorr(Ranked):
         return self.reference if self.reference is not None or self.refresh_every == 1 else self.cache
 
     def draw(self, x: Tensor) -> Noise:
-        """z (B, R), one row an example, and u (B, N) to break ties."""
-        u, root = uniforms_like_rows(x).sub_(0.5), self.kept_root()
-        return normals((u.shape[0], u.shape[0] if root is None else root.shape[0]), x), u
+        """z (B, R), one row an example, and the integers a (B, 1) and h (1, N) of :func:`break_ties`."""
+        (size, n), root = rows(x).shape, self.kept_root()
+        bits = torch.randint(-(2**31), 2**31, (size + n,), dtype=torch.int32, device=x.device)
+        z = normals((size, size if root is None else root.shape[0]), x)
+        return z, bits[:size, None] | 1, bits[None, size:]
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
-        z, u = noise
+        z, a, h = noise
         root = self.kept_root()
         root = centre(flat) if root is None else root.to(flat.dtype)
         with torch.autocast(flat.device.type, enabled=False):
             score = -z.to(flat.dtype) @ root  # (B, N): the largest s falls first
-        score = break_ties(score, root.abs().amax(0), u)
+        score = break_ties(score, root.abs().amax(0), a, h)
         # Activations near the end of the range may overflow the product.
-        return score.nan_to_num_(0.0).masked_fill_(~self.competes(flat), torch.inf)
+        return never_unless(self.competes(flat), score.nan_to_num_(0.0))
 
-    def shown(self, score: Tensor) -> Tensor:
+    def shown(self, score: Tensor, flat: Tensor) -> Tensor:
         return -score
 
     def _active_count(self, flat: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from .base import Dropout, Effect, Knob, Noise
+from .base import Dropout, Effect, Knob, Noise, multiply_mask
 
 COUNT = Knob(
     "count", "layer", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
@@ -53,12 +53,28 @@ def drop_smallest(score: Tensor, k: int, k_row: Tensor | None = None) -> Fallen:
     """
     if k == 0:
         return Fallen(torch.zeros_like(score, dtype=torch.bool), score.new_full((score.shape[0], 1), -torch.inf))
-    value, index = score.topk(k, dim=1, largest=False, sorted=k_row is not None)  # (B, k)
+    index = ordered(score).topk(k, dim=1, largest=False, sorted=k_row is not None).indices  # (B, k)
+    value = score.gather(1, index)
     falls = value < torch.inf
     if k_row is not None:
         falls = falls & (torch.arange(k, device=score.device) < k_row)
     mask = torch.zeros_like(score, dtype=torch.bool).scatter(1, index, falls)
     return Fallen(mask, value.masked_fill(~falls, -torch.inf).amax(1, keepdim=True))
+
+
+def ordered(score: Tensor) -> Tensor:
+    """Integers in the order of the floats ``score``, none of which is NaN: a selection compares them faster."""
+    bits = score.view(torch.int64 if score.dtype == torch.float64 else torch.int32)
+    # Of two negative floats the larger bit pattern is the smaller number.
+    return bits ^ ((bits >> (8 * bits.element_size() - 1)) & torch.iinfo(bits.dtype).max)
+
+
+def never_unless(competes: Tensor, score: Tensor) -> Tensor:
+    """``score``, finite, with +∞ written over all that does not compete.
+
+    By arithmetic (1/1 - 1 = 0, 1/0 - 1 = ∞), as on a CPU ``where`` and ``masked_fill`` take ten times as long.
+    """
+    return score.add_(competes.view(torch.uint8).to(score.dtype).reciprocal_().sub_(1))
 
 
 def uniform_factor(fallen: Tensor, n: int | Tensor) -> Tensor:
@@ -75,9 +91,9 @@ def mass_factor(x: Tensor, fallen: Tensor) -> Tensor:
     return torch.where(left > 0, size.sum(1, keepdim=True) / torch.where(left > 0, left, 1.0), 1.0)
 
 
-def log_exponentials(u: Tensor) -> Tensor:
-    """ln E of E ~ Exp(1), from U[0, 1)."""
-    return (1.0 - u).log_().neg_().log_()
+def exponentials(u: Tensor) -> Tensor:
+    """E ~ Exp(1) from U[0, 1); never 0, which times an infinite weight would be nothing."""
+    return (1.0 - u).log_().neg_().clamp(min=2.0**-25)
 
 
 class Ranked(Dropout):
@@ -130,12 +146,12 @@ class Ranked(Dropout):
         flat = rows(x)
         chosen = self._select(flat, noise)
         factor = flat.new_ones(1, 1) if self.rescale == "none" else self._factor(flat, chosen)
-        score, threshold = self.shown(self.score(flat, noise)), self.shown(chosen.threshold)
+        score, threshold = self.shown(self.score(flat, noise), flat), self.shown(chosen.threshold, flat)
         fallen, each, scores = (part.expand_as(flat).reshape(x.shape) for part in (chosen.mask, factor, score))
         return Effect(fallen, each, scores, threshold.reshape(-1, *[1] * (x.dim() - 1)))
 
-    def shown(self, score: Tensor) -> Tensor:
-        """Scores as the technique's formula has them, where they are computed in another form."""
+    def shown(self, score: Tensor, flat: Tensor) -> Tensor:
+        """Scores of ``flat`` as the technique's formula has them, where they are computed in another form."""
         return score
 
     def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
@@ -161,7 +177,7 @@ class Ranked(Dropout):
         if how_many(self.p, flat.shape[1]) == 0:
             return x
         chosen = self._select(flat, noise)
-        y = x * ~chosen.mask.reshape(x.shape)  # a bool factor: backward keeps one byte a unit
+        y = multiply_mask(x, ~chosen.mask.reshape(x.shape))
         if self.rescale == "none":
             return y
         factor = self._factor(flat, chosen).to(x.dtype).expand_as(flat)
@@ -196,7 +212,8 @@ class Ranked(Dropout):
 class Race(Ranked):
     """The races: unit i draws E_i ~ Exp(1) and the k smallest E_i / w_i fall, which is k draws without replacement ∝ w.
 
-    Keys are ln E - ln w, so that neither 1/x nor a product can overflow.
+    w is x or 1/x in units of the row's largest (:func:`unit`), so that neither 1/x nor a product can overflow; of units
+    more than 2^223 times smaller than that one, all count the same.
     """
 
     knobs = (COUNT, rescale_knob("none", "uniform", "mass", "unbiased"), CLAMP)
@@ -206,19 +223,26 @@ class Race(Ranked):
         return (uniforms_like_rows(x),)
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
-        competes = self.competes(flat)
-        weight = torch.where(competes, flat, 1.0).log_()  # the logarithm of 0 takes ten times as long as others
-        key = log_exponentials(noise[0])
-        key = key - weight if self.power > 0 else key + weight
-        return key.masked_fill_(~competes, torch.inf)
+        active = flat.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+        key = self._over_weight(exponentials(noise[0]), active * unit(active))
+        return never_unless(active > 0, key.clamp(0, torch.finfo(key.dtype).max))
 
-    def shown(self, score: Tensor) -> Tensor:
-        return score.exp()
+    def _over_weight(self, e: Tensor, x: Tensor) -> Tensor:
+        return e / x if self.power > 0 else e * x
+
+    def shown(self, score: Tensor, flat: Tensor) -> Tensor:
+        return score.clamp(min=0) * unit(flat) ** self.power
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
         """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""
-        exponent = (self.power * flat.log() + chosen.threshold).exp()
+        x = flat * unit(flat)
+        exponent = chosen.threshold.clamp(min=0) * (x if self.power > 0 else 1 / x)
         return torch.where(self.competes(flat) & ~chosen.mask, exponent.exp(), 1.0)
+
+
+def unit(flat: Tensor) -> Tensor:
+    """What makes the largest active unit of each row 2^100: (B, 1). Smaller, where that would overflow."""
+    return 2.0**100 / flat.nan_to_num(0.0, 0.0, 0.0).amax(1, keepdim=True).clamp(min=2.0**-27)
 
 
 def rows(x: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .base import Dropout, Effect, Knob, Noise, first_above, uniforms
+from .base import Dropout, Effect, Knob, Noise, first_above, multiply_mask, uniforms
 
 
 def drop_units(x: Tensor, u: Tensor, p: float, *, vanilla: bool = False) -> Tensor:
     """x·m with m = 1 where u ≥ p, over (1 - p) unless ``vanilla``. ``u``: U[0, 1), the shape of ``x``."""
-    y = x * (u >= p)
+    y = multiply_mask(x, u >= p)
     return y if vanilla or p == 1.0 else y / (1.0 - p)
 
 
