@@ -112,8 +112,9 @@ def changes(run: str) -> Iterator[tuple[str, Any]]:
     """Everything by which a page changes runs."""
     yield "start", lambda: services.start([Config()])
     yield "start, which reads folders", lambda: services.start([Config(dataset="/nowhere/at/all")])
-    for verb in ("pause", "resume", "stop"):
+    for verb in ("pause", "resume", "stop", "step-batch", "step-epoch"):
         yield verb, lambda verb=verb: services.act(verb, [run])
+    yield "adjust", lambda: services.adjust([run], {"p": 0.3})
     yield "rename", lambda: services.rename(run, "Another")
     yield "tag", lambda: services.tag([run], add=["new"])
     yield "delete", lambda: services.delete([run])

@@ -254,7 +254,7 @@ def test_nothing_starts_when_one_of_the_configs_is_wrong() -> None:
 
 def test_a_wish_that_is_none_of_the_three_is_refused() -> None:
     run = RunStore().create(Config().to_dict())
-    with pytest.raises(StoreError, match="A run can be paused, resumed or stopped, not 'delete'"):
+    with pytest.raises(StoreError, match="A run can be paused, resumed, stepped or stopped, not 'delete'"):
         services.act("delete", [run])
 
 
