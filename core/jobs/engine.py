@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.jobs import processes
 from core.jobs.warm import Order, WarmWorker
-from core.runs import Run, RunStore, StoreError
+from core.runs import Owner, Run, RunStore, StoreError
 from core.runs.database import explain
 
 if TYPE_CHECKING:
@@ -91,12 +91,17 @@ class LocalEngine:
         """The worker that waits for the next run, where there is one."""
         return WarmWorker(self.store.home, self.limit)
 
+    @property
+    def starter(self) -> Owner | None:
+        """The process that alone may start what is queued here; None: whoever has room."""
+        return None
+
     def submit(self, config: Config, experiment: str | None = None) -> str:
         """Queue a run and return its id, or that of the run with this config which ``experiment`` has already.
 
         Raises ConfigError where the settings cannot be used, DataError without a folder.
         """
-        run_id = self.store.create(rooted(config.validated()).to_dict(), experiment=experiment)
+        run_id = self.store.create(rooted(config.validated()).to_dict(), experiment=experiment, starter=self.starter)
         self.advance()
         return run_id
 
@@ -111,9 +116,7 @@ class LocalEngine:
 
     def resume(self, run_id: str) -> Run:
         """Let a paused run go on; queue one that has stopped, failed or been lost, to go on from its saved state."""
-        self.settle()
-        self.store.change(run_id, _resumed)
-        return self.poll(run_id)
+        return self._go_on(run_id, "run")
 
     def step(self, run_id: str, unit: Unit) -> Run:
         """Let a run take one step on a "batch", or train to the next end of an "epoch", and pause then.
@@ -123,9 +126,7 @@ class LocalEngine:
         """
         if unit not in UNITS:
             raise JobError(f"A run goes on by one batch or one epoch, not by {unit!r}.")
-        self.settle()
-        self.store.change(run_id, partial(_resumed, request=unit))
-        return self.poll(run_id)
+        return self._go_on(run_id, unit)
 
     def adjust(self, run_id: str, changes: Mapping[str, Any]) -> Run:
         """Change p, lr or knobs of a run at its next step, or its first where it waits; it keeps a mark of it.
@@ -162,8 +163,8 @@ class LocalEngine:
     def settle(self) -> None:
         """Notice the runs whose process has died, and end those that have ignored a stop for too long."""
         _reap()
-        for run in self.store.list(status=("running", "paused")):
-            if not run.live:
+        for run in self.store.list(status=("queued", "running", "paused")):
+            if not (run.live or _reserved_here(run)):
                 continue
             if not processes.is_alive(run):
                 self._bury(run)
@@ -185,9 +186,14 @@ class LocalEngine:
         with suppress(OSError):  # a run that is started meets the same and says so
             self.warm.keep(visible_gpu(free, gpus(), os.environ))
 
+    def _go_on(self, run_id: str, request: str) -> Run:
+        self.settle()
+        self.store.change(run_id, partial(_resumed, request=request, starter=self.starter))
+        return self.poll(run_id)
+
     def _somebody_waits(self) -> bool:
         # Reading first, as claiming takes the write lock, and pages poll often.
-        runs = self.store.list(status=("queued", "running"))
+        runs = [run for run in self.store.list(status=("queued", "running")) if not run.reserved]
         running = sum(run.status == "running" for run in runs)
         return running < min(len(runs), self.limit)
 
@@ -279,12 +285,12 @@ def _paused(run: Run) -> Changes | None:
     if run.ended:
         raise JobError(f"Run {run.id} is {run.status}: there is nothing to pause.")
     if run.status == "queued":
-        return {"status": "paused", "requested": "pause", "requested_at": time.time()}
+        return {"status": "paused", "owner": None, "requested": "pause", "requested_at": time.time()}
     # A stop is not taken back by a pause that comes after it.
     return None if run.requested == "stop" else _request(run, "pause")
 
 
-def _resumed(run: Run, request: str = "run") -> Changes | None:
+def _resumed(run: Run, *, request: str, starter: Owner | None) -> Changes | None:
     if run.status == "done":
         raise JobError(f"Run {run.id} is done: start a new one to train for longer.")
     if run.live and run.requested == "stop":
@@ -294,7 +300,7 @@ def _resumed(run: Run, request: str = "run") -> Changes | None:
     if run.status == "queued":
         return _request(run, request)
     now = time.time()
-    again = {"status": "queued", "reason": None, "owner": None, "slot": None, "queued_at": now}
+    again = {"status": "queued", "reason": None, "owner": starter, "slot": None, "queued_at": now}
     return again | {"requested": request, "requested_at": now}
 
 
@@ -312,6 +318,11 @@ def _request(run: Run, request: str) -> Changes | None:
     return None if run.requested == request else {"requested": request, "requested_at": time.time()}
 
 
+def _reserved_here(run: Run) -> bool:
+    # Whether the process that is to start it still exists can be known on its own machine only.
+    return run.reserved and run.owner is not None and processes.here(run.owner)
+
+
 def _overdue(run: Run) -> bool:
     late = run.requested == "stop" and run.requested_at is not None and time.time() - run.requested_at > FORCE_AFTER
     return late and run.owner is not None and processes.here(run.owner)
@@ -319,10 +330,12 @@ def _overdue(run: Run) -> bool:
 
 def _buried(run: Run, *, seen: Run, saved: bool) -> Changes | None:
     """What becomes of a run whose process, ``seen`` a moment ago, is gone; None where it ended tidily meanwhile."""
-    if not run.live or run.attempt != seen.attempt or run.owner != seen.owner:
+    if not (run.live or run.reserved) or run.attempt != seen.attempt or run.owner != seen.owner:
         return None
     end = how_to_resume(run.id, saved)
     if run.requested == "stop":
         return {"status": "stopped", "slot": None, "reason": f"Ended by force, as it had not stopped in time. {end}"}
     how = "Its process ended without a word (killed, out of memory, or the machine was restarted)."
+    if run.reserved:
+        how = "What was to start it on another machine has ended."
     return {"status": "lost", "slot": None, "reason": f"{how} {end}"}

@@ -141,11 +141,12 @@ class Run:
     """A run as it stood when it was read; times are seconds since 1970.
 
     ``requested`` is what was asked of it last (one of :data:`REQUESTS`) and ``requested_at`` when; ``latest`` holds the
-    newest value of every field of its records, ``final`` the results. ``attempt`` counts the processes that worked on
-    it, ``owner`` is the present or last one, ``seen`` when that one last wrote, ``slot`` its place among those that run
-    at once. ``seq`` grows with every record. ``deleted`` is when it was set aside to be deleted, None for all others.
-    ``tags`` are words that people gave it, ``experiment`` names the experiment that it was started in. ``marks`` say
-    what was changed while it trained (:data:`core.runs.marks.Mark`); ``config`` stays what it was begun with.
+    newest value of every field of its records, ``final`` the results. ``attempt`` counts the processes that worked
+    on it, ``owner`` is the present or last one (of a queued run: the one that alone may start it), ``seen`` when
+    that one last wrote, ``slot`` its place among those that run at once. ``seq`` grows with every record.
+    ``deleted`` is when it was set aside to be deleted, None for all others. ``tags`` are words that people gave it,
+    ``experiment`` names the experiment that it was started in. ``marks`` say what was changed while it trained
+    (:data:`core.runs.marks.Mark`); ``config`` stays what it was begun with.
     """
 
     id: str
@@ -173,6 +174,11 @@ class Run:
     def live(self) -> bool:
         """Whether a process should be at work on it, or waiting when it is paused."""
         return self.status == "running" or (self.status == "paused" and self.owner is not None)
+
+    @property
+    def reserved(self) -> bool:
+        """Whether it waits for one process to start it, and not for any that has room."""
+        return self.status == "queued" and self.owner is not None
 
     @property
     def ended(self) -> bool:

@@ -75,9 +75,12 @@ class RunStore:
         *,
         name: str | None = None,
         owner: Owner | None = None,
+        starter: Owner | None = None,
         experiment: str | None = None,
     ) -> str:
         """Add a run and return its id: queued, or running when its ``owner`` works on it already.
+
+        A queued run with a ``starter`` waits for that process: :meth:`claim` passes it over.
 
         Where ``experiment`` has a run with this config, that one's id is returned and nothing added.
         """
@@ -92,7 +95,7 @@ class RunStore:
                 "config": config,
                 "environment": environment or {},
                 "attempt": 1 if owner else 0,
-                "owner": owner,
+                "owner": owner or starter,
                 "seen": now,
                 "experiment": experiment,
             }
@@ -229,7 +232,7 @@ class RunStore:
             # Who was paused and asked to go on has its place back before anybody new.
             busy = "status = 'running' OR (status = 'paused' AND requested IN ('run', 'epoch') AND pid IS NOT NULL)"
             slots = [row["slot"] for row in db.execute(f"SELECT slot FROM runs WHERE {busy}")]
-            query = "SELECT * FROM runs WHERE status = 'queued' ORDER BY queued_at, key LIMIT 1"
+            query = "SELECT * FROM runs WHERE status = 'queued' AND pid IS NULL ORDER BY queued_at, key LIMIT 1"
             row = db.execute(query).fetchone()
             if row is None or len(slots) >= limit:
                 return None
