@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.jobs import processes
+from core.jobs.places import Queue, Turn
 from core.jobs.warm import Order, WarmWorker
 from core.runs import Owner, Run, RunStore, StoreError
 from core.runs.database import explain
@@ -62,6 +63,9 @@ class Engine(Protocol):
     def cancel(self, run_id: str, force: bool = False) -> Run:
         """Ask it to save and stop at the next step, or with ``force`` end its process at once."""
 
+    def turns(self) -> dict[str, Turn]:
+        """Run → when it begins and ends, as far as that can be told."""
+
 
 class LocalEngine:
     """Trains each run in a detached process of this machine; several engines may share one store.
@@ -85,6 +89,10 @@ class LocalEngine:
     def limit(self) -> int:
         """How many runs are trained at once."""
         return self._limit or gpus() or max(1, processes.cores() // 2)
+
+    @cached_property
+    def _queue(self) -> Queue:
+        return Queue(self.store, self.limit)
 
     @cached_property
     def warm(self) -> WarmWorker:
@@ -154,6 +162,10 @@ class LocalEngine:
             self._end_by_force(run)
         return self.store.get(run_id)
 
+    def turns(self) -> dict[str, Turn]:
+        """When those that wait begin, and those that train end, from what like runs took on this machine."""
+        return self._queue.turns()
+
     def advance(self) -> None:
         """Look after all runs: :meth:`settle`, then start what is queued while there is room."""
         self.settle()
@@ -194,8 +206,9 @@ class LocalEngine:
     def _somebody_waits(self) -> bool:
         # Reading first, as claiming takes the write lock, and pages poll often.
         runs = [run for run in self.store.list(status=("queued", "running")) if not run.reserved]
-        running = sum(run.status == "running" for run in runs)
-        return running < min(len(runs), self.limit)
+        waiting = any(run.status == "queued" for run in runs)
+        running = sum(run.status == "running" and run.owner is not None and processes.here(run.owner) for run in runs)
+        return waiting and running < self.limit
 
     def _start(self, run: Run) -> None:
         arguments = ["worker", run.id, "--attempt", str(run.attempt), "--limit", str(self.limit)]

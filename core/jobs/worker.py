@@ -242,7 +242,8 @@ def _train(
 ) -> tuple[Ending, str | None]:
     from core.training import environment
 
-    facts = environment(trainer.device) | {"network": trainer.config.network}
+    began = {"startup_seconds": max(0.0, time.time() - (keeper.run.seen or time.time()))}
+    facts = environment(trainer.device) | {"network": trainer.config.network} | began
     keeper.store.set_environment(keeper.run.id, facts)
     keeper.restore(trainer)
     wishes = _Wishes(keeper, signals, limit)

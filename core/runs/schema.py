@@ -147,6 +147,7 @@ class Run:
     ``deleted`` is when it was set aside to be deleted, None for all others. ``tags`` are words that people gave it,
     ``experiment`` names the experiment that it was started in. ``marks`` say what was changed while it trained
     (:data:`core.runs.marks.Mark`); ``config`` stays what it was begun with.
+    ``queued_at`` is when it was queued last.
     """
 
     id: str
@@ -169,6 +170,7 @@ class Run:
     tags: tuple[str, ...] = ()
     experiment: str | None = None
     marks: tuple[Mark, ...] = ()
+    queued_at: float = 0.0
 
     @property
     def live(self) -> bool:
@@ -192,7 +194,7 @@ def run_of(row: sqlite3.Row) -> Run:
     documents = {name: json.loads(row[name]) for name in ("config", "environment", "final", "latest")}
     plain = (
         "id", "name", "created", "status", "reason", "requested", "requested_at", "attempt", "slot", "seen", "seq",
-        "deleted", "experiment",
+        "deleted", "experiment", "queued_at",
     )  # fmt: skip
     tags = tuple(json.loads(row["tags"]))
     return Run(**{name: row[name] for name in plain}, **documents, owner=owner, tags=tags, marks=read(row["marks"]))

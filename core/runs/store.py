@@ -223,7 +223,7 @@ class RunStore:
                 db.execute("UPDATE runs SET tags = ? WHERE id = ?", (tags, run.id))
 
     def claim(self, owner: Owner, limit: int) -> Run | None:
-        """Take the run that has been queued longest, unless ``limit`` of them are at work; None where there is none.
+        """Take the run that has been queued longest, unless ``limit`` are at work on ``owner``'s machine; else None.
 
         The run becomes running under ``owner``, at its next attempt, in the lowest free slot. Of several processes
         that claim at once each gets another run.
@@ -231,7 +231,8 @@ class RunStore:
         with self._database.write() as db:
             # Who was paused and asked to go on has its place back before anybody new.
             busy = "status = 'running' OR (status = 'paused' AND requested IN ('run', 'epoch') AND pid IS NOT NULL)"
-            slots = [row["slot"] for row in db.execute(f"SELECT slot FROM runs WHERE {busy}")]
+            query = f"SELECT slot FROM runs WHERE host = ? AND ({busy})"
+            slots = [row["slot"] for row in db.execute(query, (owner.host,))]
             query = "SELECT * FROM runs WHERE status = 'queued' AND pid IS NULL ORDER BY queued_at, key LIMIT 1"
             row = db.execute(query).fetchone()
             if row is None or len(slots) >= limit:
@@ -245,10 +246,12 @@ class RunStore:
             return run_of(_row(db, row["id"]))
 
     def proceed(self, run_id: str, limit: int | None, *, attempt: int) -> bool:
-        """Let a paused run go on, unless ``limit`` others are running; whether it may."""
+        """Let a paused run go on, unless ``limit`` others are running on its machine; whether it may."""
         with self._database.write() as db:
-            key = _row(db, run_id, attempt)["key"]
-            running = db.execute("SELECT count(*) FROM runs WHERE status = 'running'").fetchone()[0]
+            row = _row(db, run_id, attempt)
+            key = row["key"]
+            query = "SELECT count(*) FROM runs WHERE status = 'running' AND host = ?"
+            running = db.execute(query, (row["host"],)).fetchone()[0]
             if limit is not None and running >= limit:
                 return False
             db.execute("UPDATE runs SET status = 'running', reason = NULL, seen = ? WHERE key = ?", (time.time(), key))

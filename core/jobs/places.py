@@ -1,0 +1,118 @@
+"""When the runs that wait will begin: their place in the queue, and a time from what like runs took on this machine."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from core.jobs.processes import here
+from core.runs import Run, RunStore
+
+# What a run's time depends on; the technique last, as others tell something where none has been measured.
+_LIKENESS = ("dataset", "network", "width", "batch_size", "precision", "device", "technique")
+# Many viewers ask several times a second; what was measured is looked up again after so many seconds.
+_KEPT = 5.0
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A run's turn: its ``place`` in the queue (1 is next), and the seconds until it begins and ends.
+
+    ``place`` and ``starts_in`` are None for one that trains already, the seconds where no like run was measured.
+    """
+
+    place: int | None
+    starts_in: float | None
+    ends_in: float | None
+
+
+class Pace:
+    """What runs took here: seconds until training began, and seconds an epoch, for each kind of config."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        found: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
+        for run in runs:
+            epochs = float(run.latest.get("epoch") or 0.0)
+            if epochs > 0.0 and run.owner and here(run.owner):
+                start = float(run.environment.get("startup_seconds") or 0.0)
+                for key in _likenesses(run.config):
+                    found[key].append((start, spent(run) / epochs))
+        self._median = {key: tuple(map(median, zip(*values, strict=True))) for key, values in found.items()}
+
+    def remaining(self, run: Run) -> float:
+        """Seconds that a run still takes at most; infinity where no like run was measured."""
+        start, epoch = next(
+            (self._median[key] for key in _likenesses(run.config) if key in self._median), (0.0, math.inf)
+        )
+        done = float(run.latest.get("epoch") or 0.0)
+        if run.status == "running" and done:
+            start, epoch = 0.0, spent(run) / done
+        left = max(0.0, float(run.config.get("epochs") or 0) - done)
+        budget = run.config.get("time_budget")
+        allowed = math.inf if budget is None else max(0.0, budget - float(run.latest.get("train_seconds") or 0.0))
+        return start + min(epoch * left if left else 0.0, allowed)
+
+
+def turns(runs: Sequence[Run], limit: int, pace: Pace) -> dict[str, Turn]:
+    """Run → its turn, for those of ``runs``, none of which has ended, that train here or wait; ``limit`` do at once."""
+    busy = [run for run in runs if run.owner and here(run.owner) and _has_a_place(run)]
+    waiting = [run for run in runs if run.status == "queued" and not run.reserved]
+    waiting.sort(key=lambda run: (run.queued_at, run.id))
+    free = [pace.remaining(run) for run in busy]
+    found = {run.id: Turn(None, None, _known(end)) for run, end in zip(busy, free, strict=True)}
+    # More than the limit may train, as `train` in a terminal waits for nobody: their places are not given again.
+    free = sorted(free)[max(0, len(free) - limit) :] + [0.0] * (limit - len(free))
+    heapq.heapify(free)
+    for place, run in enumerate(waiting, 1):
+        start = heapq.heappop(free)
+        end = start + pace.remaining(run)
+        heapq.heappush(free, end)
+        found[run.id] = Turn(place, _known(start), _known(end))
+    return found
+
+
+class Queue:
+    """The turns of a store's runs on this machine, looked up no more often than needed; safe for several threads."""
+
+    def __init__(self, store: RunStore, limit: int) -> None:
+        self._store, self._limit = store, limit
+        self._pace, self._looked = Pace(()), -math.inf
+        self._lock = threading.Lock()
+
+    def turns(self) -> dict[str, Turn]:
+        """Run → its turn, as :func:`turns`."""
+        return turns(self._store.list(status=("queued", "running", "paused")), self._limit, self._measured())
+
+    def _measured(self) -> Pace:
+        with self._lock:
+            if time.monotonic() - self._looked > _KEPT:
+                self._pace, self._looked = Pace(self._store.list()), time.monotonic()
+            return self._pace
+
+
+def _has_a_place(run: Run) -> bool:
+    return run.status == "running" or (run.status == "paused" and run.requested in ("run", "epoch"))
+
+
+def spent(run: Run) -> float:
+    """Seconds of training and evaluation that a run has behind it."""
+    return float(run.latest.get("train_seconds") or 0.0) + float(run.latest.get("eval_seconds") or 0.0)
+
+
+def _likenesses(config: Config) -> Iterable[tuple[Any, ...]]:
+    """What a config is like, the likest first."""
+    values = tuple(str(config.get(name)) for name in _LIKENESS)
+    return values, values[:-1]
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
