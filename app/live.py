@@ -1,12 +1,13 @@
 """What a browser needs of running training: states and the points that it has not got yet, as plain JSON values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.jobs.places import Turn
 from core.runs import Run, RunStore
 
 MAX_RUNS = 64
@@ -19,19 +20,22 @@ _MEASURES = (
 )  # fmt: skip
 
 
-def snapshot(store: RunStore, ids: Sequence[str], since: int) -> dict[str, Any]:
+def snapshot(
+    store: RunStore, ids: Sequence[str], since: int, turns: Callable[[], Mapping[str, Turn]] = dict
+) -> dict[str, Any]:
     """``{"seq": …, "runs": {id: state with its records newer than ``since`` as columns}}`` for those that exist.
 
-    ``seq`` is what to ask from the next time.
+    ``seq`` is what to ask from the next time. ``turns`` is asked where one of the runs waits.
     """
     known = {run.id: run for run in store.list(ids=ids)}
     # Most answers hold little or nothing new, and many browsers ask: a table is built only where there is something.
     fresh = [key for key, run in known.items() if run.seq > since]
     table = store.metrics(fresh, columns=_MEASURES, since=since) if fresh else None
     parts = {} if table is None else _parts(table)
+    queue = turns() if any(run.status == "queued" for run in known.values()) else {}
     return {
         "seq": since if table is None else int(table["seq"].to_numpy().max(initial=since)),
-        "runs": {key: state(run) | {"points": points(parts.get(key))} for key, run in known.items()},
+        "runs": {key: state(run, queue.get(key)) | {"points": points(parts.get(key))} for key, run in known.items()},
     }
 
 
@@ -46,7 +50,7 @@ def _parts(table: pd.DataFrame) -> dict[str, Columns]:
     return {name: {key: c[codes == code] for key, c in columns.items()} for code, name in enumerate(names)}
 
 
-def state(run: Run) -> dict[str, Any]:
+def state(run: Run, turn: Turn | None = None) -> dict[str, Any]:
     """A run as its row in the page shows it; what is not known yet is None."""
     latest, final = run.latest, run.final
     epochs = run.config.get("epochs")
@@ -57,6 +61,8 @@ def state(run: Run) -> dict[str, Any]:
         "epochs": epochs,
         "epoch": epoch,
         "images_per_s": latest.get("images_per_s"),
+        "place": turn and turn.place,
+        "starts_in_s": turn and turn.starts_in,
         "eta_s": eta(latest, epochs) if run.status == "running" else None,
         "device": device(run),
         "test_accuracy": final.get("test_accuracy"),

@@ -26,7 +26,7 @@ def metrics(request: Request) -> Response:
     if not (since.isascii() and since.isdigit() and len(since) < 16):
         return _refusal(400, "“since” takes a whole number from 0, the “seq” of the last answer.")
     try:
-        answer = live.snapshot(services.store(), ids, int(since))
+        answer = live.snapshot(services.store(), ids, int(since), services.turns)
     except (HomeError, StoreError) as error:
         return _refusal(503, str(error))
     return JSONResponse(answer, headers={"Cache-Control": "no-store"})

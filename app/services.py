@@ -20,6 +20,7 @@ from core.config import Config, ConfigError
 from core.data import DataError
 from core.home import HomeError, home
 from core.jobs import LocalEngine
+from core.jobs.places import Turn
 from core.runs import Run, RunStore, StoreError, steps
 from core.runs.steps import Batch
 
@@ -134,6 +135,11 @@ def deleted() -> list[Run]:
 def undo_delete(ids: Iterable[str]) -> None:
     """Bring deleted runs back; one that is gone for good by now is passed over."""
     _writer().bring_back(list(ids))
+
+
+def turns() -> dict[str, Turn]:
+    """When the runs that wait begin, as far as that can be told."""
+    return _opened(home()).engine.turns()
 
 
 def existing(ids: Iterable[str]) -> list[Run]:

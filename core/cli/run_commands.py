@@ -20,6 +20,8 @@ from core.runs.schema import to_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.jobs.places import Turn
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # What an exported row says of its run.
@@ -48,12 +50,16 @@ def runs(context: click.Context, as_json: bool) -> None:
 @json_option
 def list_runs(as_json: bool) -> None:
     """List all runs, the newest first."""
-    found = _settled().list()
+    from core.jobs import LocalEngine
+
+    store = _settled()
+    found = store.list()
     if as_json:
         for run in found:
             click.echo(as_line(run))
     elif found:
-        click.echo(table([COLUMNS, *map(cells, found)]))
+        turns = LocalEngine(store).turns() if any(run.status == "queued" for run in found) else {}
+        click.echo(table([COLUMNS, *(cells(run, turns.get(run.id)) for run in found)]))
     else:
         click.echo("There are no runs yet: `python -m core train` trains the first one.")
 
@@ -196,11 +202,26 @@ def as_line(run: Run) -> str:
     return to_json(asdict(run))
 
 
-def cells(run: Run) -> tuple[str, ...]:
-    """A run as a row of the table."""
+def cells(run: Run, turn: Turn | None = None) -> tuple[str, ...]:
+    """A run as a row of the table, with its turn where it waits."""
     reached = f"{float(run.latest.get('epoch', 0)):.3g}/{run.config.get('epochs', '?')}"
     validation, test = percent(run.latest.get("val_accuracy")), percent(run.final.get("test_accuracy"))
-    return run.id, run.name, run.status, reached, validation, test, when(run.created)
+    status = run.status if turn is None or turn.place is None else f"{run.status}, {place(turn)}"
+    return run.id, run.name, status, reached, validation, test, when(run.created)
+
+
+def place(turn: Turn) -> str:
+    """Where a run stands in the queue, in words."""
+    where = "next" if turn.place == 1 else f"number {turn.place}"
+    return where if turn.starts_in is None else f"{where} in {duration(turn.starts_in)}"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person would say it."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

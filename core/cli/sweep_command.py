@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli.exit_codes import FAILED, INTERRUPTED
-from core.cli.run_commands import COLUMNS, cells, json_option, table
+from core.cli.run_commands import COLUMNS, cells, duration, json_option, table
 from core.config import ConfigError
 from core.errors import reason_of
 from core.jobs.engines import ENGINES, engine_named
@@ -22,6 +22,7 @@ from core.runs.schema import plain_name, to_json
 
 if TYPE_CHECKING:
     from core.jobs import Engine
+    from core.jobs.places import Turn
     from core.sweep import Experiment
     from core.sweep.running import Planned
 
@@ -93,7 +94,7 @@ def _followed(
                 if run.ended and run.id not in told:
                     told.add(run.id)
                     _say_run(run, as_json, bar)
-            _draw(bar, found.values(), len(ids))
+            _draw(bar, found, len(ids), engine)
             # One that somebody deletes is no longer waited for.
             if all(run.ended for run in found.values()):
                 return [found[run_id] for run_id in ids if run_id in found]
@@ -105,19 +106,28 @@ def _bar() -> Any:
     from tqdm import tqdm
 
     hidden = not sys.stderr.isatty()
-    layout = "{percentage:3.0f} % |{bar}| {postfix} [{elapsed}, {remaining} left]"
+    layout = "{percentage:3.0f} % |{bar}| {desc} [{elapsed}]"
     return tqdm(total=1.0, file=sys.stderr, disable=hidden, dynamic_ncols=True, leave=False, bar_format=layout)
 
 
-def _draw(bar: Any, runs: Iterable[Run], number: int) -> None:
-    runs = list(runs)
-    shares = [_share(run) for run in runs]
-    if not bar.n and any(shares):
-        # The bar's speed counts from here: what there was before was not done now.
-        bar.initial = sum(shares) / number
-    bar.n = min(1.0, sum(shares) / number)
-    bar.set_postfix_str(counted(runs), refresh=False)
-    bar.refresh()
+def _draw(bar: Any, runs: Mapping[str, Run], number: int, engine: Engine) -> None:
+    if bar.disable:
+        return
+    bar.n = min(1.0, sum(map(_share, runs.values())) / number)
+    bar.set_description_str(progress(runs, engine.turns()))
+
+
+def progress(runs: Mapping[str, Run], turns: Mapping[str, Turn]) -> str:
+    """How the runs of an experiment stand, and when the next begins and the last ends, in words."""
+    words = [counted(runs.values())]
+    own = [turns[run_id] for run_id, run in runs.items() if run_id in turns and not run.ended]
+    starts = [turn.starts_in for turn in own if turn.starts_in is not None]
+    if starts:
+        words.append(f"the next begins in {duration(min(starts))}")
+    ends = [turn.ends_in for turn in own]
+    if known := [end for end in ends if end is not None]:
+        words.append(f"about {duration(max(known))} left" if len(known) == len(ends) else "time left not known yet")
+    return " · ".join(words)
 
 
 def _share(run: Run) -> float:

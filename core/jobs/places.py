@@ -46,13 +46,15 @@ class Pace:
                 start = float(run.environment.get("startup_seconds") or 0.0)
                 for key in _likenesses(run.config):
                     found[key].append((start, spent(run) / epochs))
-        self._median = {key: tuple(map(median, zip(*values, strict=True))) for key, values in found.items()}
+        self._median = {
+            key: (median(start for start, _ in values), median(epoch for _, epoch in values))
+            for key, values in found.items()
+        }
 
     def remaining(self, run: Run) -> float:
         """Seconds that a run still takes at most; infinity where no like run was measured."""
-        start, epoch = next(
-            (self._median[key] for key in _likenesses(run.config) if key in self._median), (0.0, math.inf)
-        )
+        like = [key for key in _likenesses(run.config) if key in self._median]
+        start, epoch = self._median[like[0]] if like else (0.0, math.inf)
         done = float(run.latest.get("epoch") or 0.0)
         if run.status == "running" and done:
             start, epoch = 0.0, spent(run) / done

@@ -23,7 +23,7 @@ function headline(runs, states) {
 
 function describe(state) {
   const at = state.epochs ? `epoch ${Math.min(state.epochs, Math.floor(state.epoch ?? 0) + 1)} of ${state.epochs}` : "";
-  if (state.status === "queued") return "waits for a free place";
+  if (state.status === "queued") return waits(state);
   if (state.status === "running") {
     const speed = state.images_per_s ? `${Math.round(state.images_per_s).toLocaleString("en").replaceAll(",", "\u202f")} images/s` : "";
     const left = state.eta_s === null ? "" : `${duration(state.eta_s)} left`;
@@ -37,6 +37,12 @@ function describe(state) {
   }
   if (state.status === "stopped") return `stopped in ${at}`;
   return [state.status, state.reason].filter(Boolean).join(": ");
+}
+
+function waits(state) {
+  if (!state.place) return "waits for a free place";
+  const begins = state.starts_in_s === null ? "" : state.starts_in_s < 1 ? "begins at once" : `begins in about ${duration(state.starts_in_s)}`;
+  return [state.place === 1 ? "next in the queue" : `number ${state.place} in the queue`, begins].filter(Boolean).join(" · ");
 }
 
 function duration(seconds) {
