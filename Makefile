@@ -4,6 +4,12 @@ PORT ?= 8501
 PYTHON ?=
 ARGS ?=
 
+# Who listens beyond this machine says so on the command line: other tools put a HOST of theirs into the environment.
+# With a name to print, Streamlit does not ask the internet for an address.
+ifeq ($(origin HOST),command line)
+LISTEN := --server.address $(HOST) $(if $(filter 0.0.0.0 ::,$(HOST)),--browser.serverAddress $(shell uname -n))
+endif
+
 BIN := .venv/bin/python
 # A stamp's name is a checksum of what was installed and where: a touched file installs nothing, a moved checkout does.
 stamp = .venv/.$(1)-$(shell { cat $(2); pwd; } | cksum | cut -d ' ' -f 1)
@@ -22,8 +28,8 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-run: $(RUN) ## open the dashboard on 127.0.0.1, port PORT (8501)
-	$(BIN) -m streamlit run app/streamlit_app.py --server.port $(PORT)
+run: $(RUN) ## open the dashboard on 127.0.0.1, port PORT (8501); HOST=0.0.0.0 for a network
+	$(BIN) -m streamlit run app/streamlit_app.py --server.port $(PORT) $(LISTEN)
 
 test: $(DEV) ## run the tests, without those that take minutes (ARGS="-k data" for some)
 	$(BIN) -m pytest -m "not slow" $(ARGS)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.admission import admission
 from app.services import guard
 
 HERE = Path(__file__).parent
@@ -20,5 +21,6 @@ page = st.navigation(
 st.set_page_config(page_title=f"{page.title} · Dropscope", page_icon=str(HERE / "icon.svg"), layout="wide")
 st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
+admission()
 with guard():
     page.run()

@@ -15,8 +15,8 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from app.routes import ROUTES
-from app.server import allowed_hosts, watch_runs
+from app import access, entrance, routes
+from app.server import SameOrigin, allowed_hosts, watch_runs
 
 _log = logging.getLogger("dropscope")
 
@@ -24,6 +24,8 @@ _log = logging.getLogger("dropscope")
 @asynccontextmanager
 async def lifespan(_app: Any) -> AsyncIterator[None]:
     """While the server runs: load torch before the first visitor needs it, and keep an eye on the runs."""
+    if access.exposed():
+        access.ACCESS.announce()
     threading.Thread(target=_load_ahead, daemon=True).start()
     watcher = asyncio.create_task(watch_runs())
     try:
@@ -47,8 +49,11 @@ def report(error: Exception) -> bool:
 
 app = st.App(
     Path(__file__).with_name("router.py"),
-    routes=ROUTES,
-    middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(), www_redirect=False)],
+    routes=[*routes.ROUTES, *entrance.ROUTES],
+    middleware=[
+        Middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(), www_redirect=False),
+        Middleware(SameOrigin),
+    ],
     lifespan=lifespan,
     on_script_error=report,
 )

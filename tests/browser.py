@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,11 @@ def wait_until(what: Callable[[], Any], why: str, patience: float = PATIENCE) ->
 
 
 @contextmanager
-def serving(home: Path, folder: Path, port: int | None = None) -> Iterator[Server]:
-    """The dashboard on a free port, started from ``folder``; it and the processes it started end with the block."""
+def serving(home: Path, folder: Path, port: int | None = None, options: Sequence[str] = ()) -> Iterator[Server]:
+    """The dashboard on a free port, started from ``folder``; it and the processes it started end with the block.
+
+    ``options``: more of ``streamlit run``, as words of the command line.
+    """
     port = port or free_port()
     log = home.parent / f"server-{port}.log"
     command = [
@@ -68,6 +71,7 @@ def serving(home: Path, folder: Path, port: int | None = None) -> Iterator[Serve
         str(port),
         "--server.headless",
         "true",
+        *options,
     ]
     environment = {**os.environ, "DROPSCOPE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     with log.open("ab") as output:

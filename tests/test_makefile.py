@@ -1,6 +1,7 @@
 """The Makefile's environment: made once, made again when it must be, and never believed after a failed install."""
 
 import os
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -70,6 +71,18 @@ def test_run_makes_the_environment_once_and_installs_only_what_running_needs(che
     assert checkout.asked("-m venv") == []
     assert checkout.installs() == []
     assert checkout.asked("-m streamlit") == ["-m streamlit run app/streamlit_app.py --server.port 8501"]
+
+
+def test_run_listens_beyond_loopback_only_when_it_is_told_so_on_the_command_line(checkout: Checkout) -> None:
+    start = "-m streamlit run app/streamlit_app.py --server.port 8501"
+    checkout.make("run", HOST="0.0.0.0")  # as tcsh or conda leave one in the environment
+    assert checkout.asked("-m streamlit") == [start]
+    checkout.make("run", "HOST=192.168.1.5")
+    assert [line.strip() for line in checkout.asked("-m streamlit")] == [f"{start} --server.address 192.168.1.5"]
+    checkout.make("run", "HOST=0.0.0.0")
+    assert checkout.asked("-m streamlit") == [
+        f"{start} --server.address 0.0.0.0 --browser.serverAddress {platform.node()}"
+    ]
 
 
 def test_test_installs_everything_and_run_then_needs_nothing_more(checkout: Checkout) -> None:
