@@ -186,20 +186,29 @@ def test_what_a_page_gets_of_the_store_only_reads() -> None:
             getattr(reader, name)
 
 
+# What is taken of the store and the engine without asking: what reads, and what the server does by itself.
+UNASKED = {
+    "store": {"_opened(home()).reader"},
+    "turns": {"_opened(home()).engine.turns()"},
+    "look_after": {"opened.engine.advance()", "opened.engine.keep_warm()", "opened.store.purge(UNDO_SECONDS)"},
+}
+
+
 def test_only_what_asks_for_the_code_has_the_means_to_write() -> None:
-    tree = ast.parse((APP / "services.py").read_text())
-    users: dict[str, set[str]] = {}
-    for function in tree.body:
-        if isinstance(function, ast.FunctionDef):
-            names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
-            for name in names & {"_opened", "RunStore", "LocalEngine"}:
-                users.setdefault(name, set()).add(function.name)
-    assert users["_opened"] == {"store", "_writer", "_engine", "look_after"}
-    constructors = {function for name in ("RunStore", "LocalEngine") for function in users.get(name, ())}
-    assert constructors <= {"_opened", "_writer", "_engine"}  # the latter two name them in their signatures
-    for function in (services._writer, services._engine):
-        first = ast.parse(inspect.getsource(function)).body[0].body[1]  # type: ignore[attr-defined]
-        assert ast.unparse(first) == "access.check()"
+    functions = [
+        node for node in ast.parse((APP / "services.py").read_text()).body if isinstance(node, ast.FunctionDef)
+    ]
+    users = {f.name: f for f in functions if "_opened" in {n.id for n in ast.walk(f) if isinstance(n, ast.Name)}}
+    assert set(users) == {"_writer", "_engine", *UNASKED}
+    for name in ("_writer", "_engine"):
+        assert ast.unparse(users[name].body[1]) == "access.check()"  # after the docstring, before anything else
+    for name, taken in UNASKED.items():
+        _, *does = users[name].body
+        lines = [ast.unparse(line).removeprefix("return ") for line in does]
+        assert set(lines) - {"opened = _opened(home())"} == taken
+    made = {node.func.id for f in functions if f.name != "_opened" for node in ast.walk(f)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+    assert not made & {"RunStore", "LocalEngine"}
 
 
 MEANS = {"RunStore", "LocalEngine", "Database", "submit", "set_aside", "bring_back", "write_text",
