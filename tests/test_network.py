@@ -1,0 +1,152 @@
+"""A server on every address: what can be sent to it without the access code changes nothing."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from app.entrance import URL
+from core.config import Config
+from core.runs import RunStore
+from tests.browser import Browser, Page, Server, browser, page, serving, tab, wait_until
+from tests.wire import Wire, post, wired
+
+__all__ = ["browser", "page"]
+
+REFUSAL = "This needs the access code: enter it at the top of the page, then try again."
+OPEN = ("--server.address", "0.0.0.0", "--browser.serverAddress", "localhost")
+ONE_RUN = "technique=Standard&epochs=1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(
+        tmp_path_factory.mktemp("server") / "home", tmp_path_factory.mktemp("folder"), options=OPEN
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def code(server: Server) -> str:
+    return re.findall(r"Access code: (\S+)", server.log.read_text())[0]
+
+
+@pytest.fixture
+def cookies(server: Server, code: str) -> dict[str, str]:
+    status, given = post(server, URL, {"code": code})
+    assert status == 204
+    return given
+
+
+@pytest.fixture
+def run(server: Server) -> Iterator[str]:
+    """A run that was stopped before it trained, the only one there is."""
+    store = RunStore(server.home)
+    made = store.create(Config(epochs=1).to_dict())
+    store.finish(made, "stopped")
+    yield made
+    store.set_aside([found.id for found in store.list() if found.ended])
+    store.purge(0)
+
+
+def forge(wire: Wire, run: str) -> Iterator[tuple[str, list[str]]]:
+    """Every way to write that pages know, sent as a browser would; what was sent, and the page's alerts."""
+    train, compare = f"{ONE_RUN}&run={run}", f"runs={run}"
+    wire.open("train", train)
+    for verb in ("resume", "pause", "stop", "step-batch", "step-epoch"):
+        wire.event("train", "live", "wish", {"verb": verb, "ids": [run]}, train)
+        yield verb, wire.alerts
+    wire.press("train", "start", train)
+    yield "start", wire.alerts
+    wire.open("compare", compare)
+    wire.press("compare", "delete", compare)
+    yield "delete", wire.alerts
+
+
+def test_the_code_is_printed_once_and_the_server_listens_everywhere(server: Server, code: str) -> None:
+    assert server.log.read_text().count(code) == 1
+    own = [c.laddr.ip for c in psutil.Process(server.process.pid).net_connections("inet") if c.status == "LISTEN"]
+    assert own == ["0.0.0.0"]
+
+
+def test_without_the_code_nothing_that_is_sent_changes_anything(server: Server, run: str) -> None:
+    before = RunStore(server.home).list()
+    with wired(server, {"dropscope_access": "x", "dropscope_access_00000000": ""}) as wire:
+        for what, alerts in forge(wire, run):
+            assert alerts[:1] == [REFUSAL], what
+            assert RunStore(server.home).list() == before, what
+    assert RunStore(server.home).aside() == []
+
+
+def test_the_same_with_the_code_starts_and_deletes(server: Server, run: str, cookies: dict[str, str]) -> None:
+    store = RunStore(server.home)
+    with wired(server, cookies) as wire:
+        wire.open("train", ONE_RUN)
+        wire.press("train", "start", ONE_RUN)
+        assert wire.alerts == []
+        (started,) = [found.id for found in store.list() if found.id != run]
+        compare = f"runs={run}"
+        wire.open("compare", compare)
+        wire.press("compare", "delete", compare)
+        assert [found.id for found in store.aside()] == [run]
+        wire.open("train", f"run={started}")
+        wire.event("train", "live", "wish", {"verb": "stop", "ids": [started]}, f"run={started}")
+        wait_until(lambda: store.get(started).ended, "the run goes on")
+
+
+def test_somebody_else_s_session_is_of_no_use_without_their_cookie(
+    server: Server, run: str, cookies: dict[str, str]
+) -> None:
+    before = RunStore(server.home).list()
+    with wired(server, cookies) as theirs:
+        theirs.open("train", ONE_RUN)
+        with wired(server, session=theirs.session) as wire:
+            wire.ids = dict(theirs.ids)
+            wire.press("train", "start", ONE_RUN)
+            assert wire.session == theirs.session
+            assert wire.alerts == [REFUSAL]
+    assert RunStore(server.home).list() == before
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:3000", "http://127.0.0.1:1"])
+def test_a_page_of_another_origin_opens_no_socket(server: Server, cookies: dict[str, str], origin: str) -> None:
+    from websockets.sync.client import connect
+
+    held = "; ".join("=".join(pair) for pair in cookies.items())
+    address = f"ws://127.0.0.1:{server.port}/_stcore/stream"
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(address, origin=origin, additional_headers={"Cookie": held}),  # type: ignore[arg-type]
+    ):
+        pass
+
+
+def test_the_code_is_entered_in_the_page_and_outlives_a_reload(browser: Browser, server: Server, code: str) -> None:
+    with tab(browser) as visitor:
+        visitor.goto(f"{server.url}/train?epochs=7")
+        visitor.get_by_role("button", name="Enter code").click()
+        visitor.get_by_label("Access code").fill("ABCD-EFGH-JKMN")
+        visitor.keyboard.press("Enter")
+        visitor.get_by_text("This is not the access code").wait_for()
+        visitor.get_by_label("Access code").fill(f" {code.lower()} ")
+        visitor.keyboard.press("Enter")
+        unlocked = visitor.get_by_role("button", name="Unlocked")
+        unlocked.wait_for()
+        assert code not in visitor.url
+        assert "epochs=7" in visitor.url
+        assert "dropscope" not in visitor.evaluate("document.cookie")
+        visitor.reload()
+        unlocked.click()
+        visitor.get_by_role("button", name="Forget the code in this browser").click()
+        visitor.get_by_role("button", name="Enter code").wait_for()
+
+
+def test_on_loopback_nobody_is_asked_for_a_code(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path / "home", tmp_path) as own:
+        page.goto(f"{own.url}/train")
+        page.get_by_role("button", name=re.compile("^Start ")).wait_for()
+        assert page.get_by_role("button", name="Enter code").count() == 0
+        assert "Access code" not in own.log.read_text()
