@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from core.jobs.places import Turn
-from core.runs import Run, RunStore
+from core.runs import Run, RunStore, steps
 
 MAX_RUNS = 64
 # A run with more records than this is thinned for a browser that asks from the start; epochs always stay.
@@ -35,8 +35,19 @@ def snapshot(
     queue = turns() if any(run.status == "queued" for run in known.values()) else {}
     return {
         "seq": since if table is None else int(table["seq"].to_numpy().max(initial=since)),
-        "runs": {key: state(run, queue.get(key)) | {"points": points(parts.get(key))} for key, run in known.items()},
+        "runs": {
+            key: state(run, queue.get(key)) | {"batch": batch_written(store, key), "points": points(parts.get(key))}
+            for key, run in known.items()
+        },
     }
+
+
+def batch_written(store: RunStore, run_id: str) -> float | None:
+    """When the tensors of a run's last step on one batch were written, None where there are none."""
+    try:
+        return (store.folder(run_id) / steps.FILE).stat().st_mtime
+    except OSError:
+        return None
 
 
 def _parts(table: pd.DataFrame) -> dict[str, Columns]:

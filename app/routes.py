@@ -1,4 +1,4 @@
-"""Read-only routes beside Streamlit's own: the points of live curves, and plotly.js for the components."""
+"""Read-only routes beside Streamlit's own: points of live curves, single batches, and plotly.js for the components."""
 
 import gzip
 from functools import cache
@@ -32,6 +32,21 @@ def metrics(request: Request) -> Response:
     return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
 
+def step(request: Request) -> Response:
+    """What a run's last step on one batch did, as :func:`app.step_view.pack` lays it out: ``/api/runs/<id>/step``."""
+    from app.step_view import pack  # needs torch, which the server loads behind its first answers
+
+    try:
+        known = services.existing([request.path_params["id"]])
+        batch = services.batch_of(known[0].id) if known else None
+        if batch is None:
+            return _refusal(404, "No step on a single batch of this run is kept: take one.")
+        body = pack(batch)
+    except (HomeError, StoreError) as error:
+        return _refusal(503, str(error))
+    return Response(body, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
+
+
 def plotly(request: Request) -> Response:
     """plotly.js of the installed plotly package; its address carries the version, so a browser keeps it."""
     headers = {"Cache-Control": _A_YEAR, "Vary": "Accept-Encoding"}
@@ -43,6 +58,7 @@ def plotly(request: Request) -> Response:
 # Plain functions: Starlette runs them in threads, so a slow disk never holds up the event loop.
 ROUTES = [
     Route("/api/runs/{ids}/metrics", metrics, methods=["GET"]),
+    Route("/api/runs/{id}/step", step, methods=["GET"]),
     Route(PLOTLY_URL, plotly, methods=["GET"]),
 ]
 

@@ -26,6 +26,8 @@ from core.runs.steps import Batch
 
 UNDO_SECONDS = 600.0
 ACTIVE = ("queued", "running", "paused")
+# What says in one sentence, for the person, why something cannot be done.
+REFUSALS = (ConfigError, DataError, HomeError, StoreError)
 
 
 def store() -> Reader:
@@ -171,6 +173,6 @@ def guard() -> Iterator[None]:
     """Show what core says is wrong as one sentence in the page, and draw the rest of it no further."""
     try:
         yield
-    except (ConfigError, DataError, HomeError, StoreError) as error:
+    except REFUSALS as error:
         st.error(plain_text(error), icon=":material/error:")
         st.stop()

@@ -1,16 +1,24 @@
 """The watching half of Train: which runs are shown, and what a person wishes of them."""
 
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from app import services
-from app.components.live_curves import live_curves
+from app.components.live_curves import field, live_curves
+from app.controls import Number, knob_control
 from app.names import techniques
 from app.theme import style
+from core.config import Config
+from core.dropout import TECHNIQUES
 from core.runs import Run
+from models import NETWORKS
 
 TITLES = techniques()
+P = Number("p", "Drop probability p", None, 0.0, 1.0, 0.05)
+LEARNING_RATE = Number("lr", "Learning rate", Config.lr, 1e-6, 1.0, 1e-4)
 # More curves than this at once cannot be told apart.
 MOST_SHOWN = 24
 # Runs whose starts lie closer together than this were started together (seconds).
@@ -33,11 +41,37 @@ def watch() -> None:
     with services.guard():
         runs = shown_runs(st.query_params.get_all("run"), services.store().list())
         # Mounted before there is anything to draw: loading the charts' library would delay the first point.
-        wish = live_curves([described(run, runs) for run in runs], started=st.session_state.get("started"))
+        wish = live_curves(
+            [described(run, runs) for run in runs],
+            started=st.session_state.get("started"),
+            refused=st.session_state.get("refused"),
+        )
         if wish:
-            services.act(str(wish.get("verb")), {run.id for run in runs} & set(map(str, wish.get("ids", ()))))
+            carry_out(wish, [run.id for run in runs])
         if not runs:
             st.html(EMPTY)
+
+
+def carry_out(wish: Mapping[str, Any], shown: Sequence[str]) -> None:
+    """Do what a person wishes of runs that are shown; what cannot be done is said at these runs."""
+    asked = wish.get("ids")
+    ids = [key for key in shown if isinstance(asked, list) and key in asked]
+    try:
+        if wish.get("verb") == "adjust":
+            services.adjust(ids, changes_of(wish.get("changes")))
+        else:
+            services.act(str(wish.get("verb")), ids)
+    except services.REFUSALS as error:
+        st.session_state["refused"] = {"turn": secrets.token_hex(4), "ids": ids, "sentence": str(error)}
+        st.rerun()
+
+
+def changes_of(wished: Any) -> dict[str, Any]:
+    """What a browser sent as changes, with what is no list of settings at all left out: the engine checks the rest."""
+    if not isinstance(wished, dict):
+        return {}
+    changes = {str(name): tuple(value) if isinstance(value, list) else value for name, value in wished.items()}
+    return changes | ({"knobs": {}} if not isinstance(changes.get("knobs", {}), dict) else {})
 
 
 def shown_runs(asked: list[str], runs: list[Run]) -> list[Run]:
@@ -60,7 +94,40 @@ def described(run: Run, among: list[Run]) -> dict[str, Any]:
         if len({other.config.get(key) for other in among}) > 1:
             detail.append(f"{word}{run.config.get(key)}")
     detail.append(f"seed {run.config.get('seed')}")
-    return {"id": run.id, "name": TITLES.get(name, name), "detail": " · ".join(detail), "style": style(name).to_dict()}
+    return {
+        "id": run.id,
+        "name": TITLES.get(name, name),
+        "detail": " · ".join(detail),
+        "technique": name,
+        "style": style(name).to_dict(),
+        "fields": [] if run.ended else fields(run),
+    }
+
+
+def fields(run: Run) -> list[dict[str, Any]]:
+    """What may change of a run while it trains; without dropout that is the learning rate alone."""
+    lr = field(LEARNING_RATE, "lr", run.config.get("lr", Config.lr))
+    technique = TECHNIQUES.get(str(run.config.get("technique")))
+    if technique is None:
+        return [lr]
+    chosen = run.config.get("knobs") or {}
+    knobs = [
+        field(knob_control(technique.name, knob), knob.name, chosen.get(knob.name, knob.default), knob=True)
+        for knob in technique.knobs
+        if not knob.structural
+    ]
+    return [field(P, "p", first_p(run)), lr, *knobs]
+
+
+def first_p(run: Run) -> float | list[float] | None:
+    """p as the run was begun: one number, or one a layer where they differ."""
+    p = run.config.get("p")
+    if p is None:
+        network = NETWORKS.get(str(run.environment.get("network", run.config.get("network"))))
+        p = None if network is None else network.default_p
+    if isinstance(p, list | tuple):
+        return p[0] if len(set(p)) == 1 else list(p)
+    return p
 
 
 def p_text(p: Any) -> str:

@@ -12,7 +12,7 @@ function unpack(bytes) {
       const values = new TYPES[type](whole, 4 + length + offset, size);
       part[name] = { values: type === "f2" ? fromHalves(values) : values, shape };
     }
-    part.count = part.activation.values.length;
+    part.count = part.activation?.values.length;
   }
   return header;
 }

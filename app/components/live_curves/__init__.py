@@ -1,38 +1,58 @@
 """Two live curves and the list of what runs, fed by a read-only route and not by reruns of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from app.components import script, stylesheet
+from app.controls import Choice, Number, Switch
 from app.routes import PLOTLY_URL
 
 _HERE = Path(__file__).parent
-VERBS = ("pause", "resume", "stop")
+VERBS = ("pause", "resume", "stop", "step-batch", "step-epoch", "adjust")
 
 _render = st.components.v2.component(
     "dropscope_live_curves",
     html='<div class="ds-live"></div>',
-    js=script(_HERE),
+    js=script(_HERE, "cells", "payload", "paint"),
     css=stylesheet(_HERE),
     isolate_styles=False,
 )
 
 
 def live_curves(
-    runs: Sequence[dict[str, Any]], *, started: str | None = None, key: str = "live"
+    runs: Sequence[dict[str, Any]],
+    *,
+    started: str | None = None,
+    refused: Mapping[str, Any] | None = None,
+    key: str = "live",
 ) -> dict[str, Any] | None:
     """Mount the curves of the given runs; with none nothing is seen, and the first is drawn the sooner.
 
-    ``runs``: one dict a run with ``id``, ``name`` (shown), ``detail`` (shown, may be empty) and ``style`` (as of
-    ``theme.Style.to_dict``). ``started`` changes when runs were just started: a narrow screen then scrolls to them.
-    Returns ``{"verb": "pause" | "resume" | "stop", "ids": [...]}`` in the one rerun after a press, else None. What
-    comes back is a wish from a browser: the caller checks it.
+    Args:
+        runs: one dict a run with ``id``, ``name`` (shown), ``detail`` (shown, may be empty), ``technique``, ``style``
+            (of ``theme.Style.to_dict``) and ``fields``, the settings that may change while it trains (:func:`field`).
+        started: changes when runs were just started: a narrow screen then scrolls to them.
+        refused: ``{"turn", "ids", "sentence"}``: why the last wish cannot be met; a new ``turn`` is shown.
+
+    Returns ``{"verb": one of VERBS, "ids": [...]}`` in the one rerun after a press, else None; with "adjust" come
+    ``"changes"`` of p, lr and knobs. What comes back is a wish from a browser: the caller checks it.
     """
-    data = {"runs": list(runs), "plotly": PLOTLY_URL, "started": started}
+    data = {"runs": list(runs), "plotly": PLOTLY_URL, "started": started, "refused": refused}
     return _render(key=key, data=data, on_wish_change=lambda: None).wish
 
 
-__all__ = ["VERBS", "live_curves"]
+def field(control: Choice | Number | Switch, name: str, value: Any, *, knob: bool = False) -> dict[str, Any]:
+    """A control as the panel of a run draws it, with the value that the run was begun with."""
+    about = {"name": name, "label": control.label, "help": control.help, "value": value, "knob": knob}
+    if isinstance(control, Choice):
+        return about | {"kind": "choice", "options": list(control.options)}
+    if isinstance(control, Number):
+        bounds = {"low": control.low, "high": control.high, "step": control.step, "optional": control.optional}
+        return about | bounds | {"kind": "numbers" if isinstance(value, list | tuple) else "number"}
+    return about | {"kind": "switch"}
+
+
+__all__ = ["VERBS", "field", "live_curves"]

@@ -1,6 +1,8 @@
 const AXES = { epoch: "Epoch", step: "Step", seconds: "Training time (s)" };
 const ACTIVE = new Set(["queued", "running", "paused"]);
 const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
+// Saying these again changes nothing; saying a step again would take another one.
+const REPEATABLE = new Set(["pause", "resume", "stop"]);
 const TICK = 1000;
 const IDLE_TICK = 10000;
 // Until the first point of what was just started, for at most so long.
@@ -9,6 +11,10 @@ const FIRST_HOPE = 5000;
 const PATIENCE = 10000;
 const RESEND = 3000;
 const HOPE = 20000;
+const SMOOTHINGS = [0, 0.02, 0.05, 0.1, 0.2];
+const CURVES = { train: "training", validation: "validation", quiet: "training images, dropout off" };
+// With more runs than this the third curve of each has to be asked for.
+const CALM = 3;
 
 export default function (component) {
   const root = component.parentElement.querySelector(".ds-live");
@@ -23,11 +29,15 @@ class View {
     this.states = new Map();
     this.rows = new Map();
     this.wishes = new Map();
+    this.stories = new Map();
+    this.awaited = new Map();
     this.failures = 0;
     this.eager = 0;
     this.impatient = 0;
     this.seq = 0;
-    this.x = readChoice();
+    this.x = remembered("axis", (name) => name in AXES, "epoch");
+    this.smoothing = remembered("smoothing", (share) => SMOOTHINGS.includes(share), SMOOTHINGS[1]);
+    this.chosen = remembered("curves", (value) => value && typeof value === "object", {});
     this.build();
     this.onVisible = () => document.hidden || this.poll();
     document.addEventListener("visibilitychange", this.onVisible);
@@ -43,26 +53,21 @@ class View {
     const head = make("div", "ds-head");
     head.append(this.headline, this.stopAll);
 
-    this.charts = [
-      this.chart("Loss (cross entropy)", "loss", "val_loss", "Loss per step and on the validation set, one colour a technique"),
-      this.chart("Accuracy (%)", "accuracy", "val_accuracy", "Accuracy per step and on the validation set, one colour a technique"),
-    ];
+    this.charts = CHARTS.map(chartFigure);
+    this.maskCharts = MASK_CHARTS.map(chartFigure);
     const charts = make("div", "ds-charts");
     charts.append(...this.charts.map((chart) => chart.figure));
+    this.masks = make("section", "ds-mask-charts");
+    this.masks.hidden = true;
+    const small = make("div", "ds-charts ds-small");
+    small.append(...this.maskCharts.map((chart) => chart.figure));
+    this.masks.append(make("h3", "", "What falls"), small);
 
+    this.story = make("p", "ds-key ds-loss-story");
     const foot = make("div", "ds-foot");
-    foot.append(this.axisChoice(), make("p", "ds-key", "Line: training, smoothed over its raw values. Marks: validation."));
+    foot.append(this.axisChoice(), this.smoothingChoice(), this.curveChoice());
     this.list = make("ul", "ds-runs");
-    this.root.replaceChildren(head, charts, foot, this.list);
-  }
-
-  chart(title, train, validation, alt) {
-    const figure = make("figure", "ds-chart");
-    const plot = make("div", "ds-plot");
-    plot.setAttribute("role", "img");
-    plot.setAttribute("aria-label", alt);
-    figure.append(make("figcaption", "", title), plot);
-    return { figure, plot, train, validation, percent: train === "accuracy" };
+    this.root.replaceChildren(head, charts, foot, this.story, this.list, this.masks);
   }
 
   axisChoice() {
@@ -73,23 +78,64 @@ class View {
       const button = make("button", "", name);
       button.type = "button";
       button.dataset.axis = name;
-      button.onclick = () => this.chooseAxis(name);
+      button.onclick = () => this.choose({ x: name }, "axis", name);
       return button;
     });
     group.append(...this.axisButtons);
-    this.markAxis();
     return group;
   }
 
-  chooseAxis(name) {
-    this.x = name;
-    keepChoice(name);
-    this.markAxis();
+  smoothingChoice() {
+    const label = make("label", "ds-smoothing");
+    this.smoother = Object.assign(make("input"), { type: "range", min: 0, max: SMOOTHINGS.length - 1, step: 1 });
+    this.smoothText = make("output");
+    this.smoother.oninput = () => {
+      const share = SMOOTHINGS[this.smoother.value];
+      this.choose({ smoothing: share }, "smoothing", share);
+    };
+    label.append(make("span", "", "Smoothing"), this.smoother, this.smoothText);
+    return label;
+  }
+
+  /** The key of the curves; each of its entries takes its kind of curve away and back. */
+  curveChoice() {
+    const group = make("div", "ds-curves");
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "Curves");
+    this.curveButtons = Object.entries(CURVES).map(([kind, text]) => {
+      const button = make("button", "ds-curve");
+      button.type = "button";
+      button.dataset.curve = kind;
+      button.append(curveSample(kind), make("span", "", text));
+      button.onclick = () => {
+        const chosen = { ...this.chosen, [kind]: !this.shown()[kind] };
+        this.choose({ chosen }, "curves", chosen);
+      };
+      return button;
+    });
+    group.append(...this.curveButtons);
+    return group;
+  }
+
+  shown() {
+    return { train: true, validation: true, quiet: this.runs.length <= CALM, ...this.chosen };
+  }
+
+  choose(change, name, value) {
+    Object.assign(this, change);
+    remember(name, value);
+    this.showChoices();
     this.draw();
   }
 
-  markAxis() {
+  showChoices() {
     for (const button of this.axisButtons) button.setAttribute("aria-pressed", String(button.dataset.axis === this.x));
+    const shown = this.shown();
+    for (const button of this.curveButtons) button.setAttribute("aria-pressed", String(shown[button.dataset.curve]));
+    this.smoother.value = SMOOTHINGS.indexOf(this.smoothing);
+    const text = this.smoothing ? `over ${100 * this.smoothing} %` : "off";
+    this.smoothText.textContent = text;
+    this.smoother.setAttribute("aria-valuetext", text);
   }
 
   /** New data from the page, a change of theme, or both. */
@@ -105,11 +151,14 @@ class View {
       this.states = new Map();
       this.list.replaceChildren();
       this.rows.clear();
+      for (const id of [...this.stories.keys()]) this.closeStory(id);
       for (const run of this.runs) this.addRow(run);
     }
     this.list.classList.toggle("ds-single", this.runs.length === 1);
     this.recolour();
+    this.showChoices();
     this.root.hidden = !this.runs.length;
+    this.refuse(data.refused);
     if (data.started && data.started !== this.started) {
       this.reveal();
       this.impatient = Date.now() + FIRST_HOPE;
@@ -119,8 +168,56 @@ class View {
     this.poll();
   }
 
+  addRow(run) {
+    const row = new Row(run, (verb, changes) => this.wish(verb, [run.id], changes), () => this.toggleStory(run));
+    this.list.append(row.item);
+    this.rows.set(run.id, row);
+  }
+
+  toggleStory(run) {
+    if (this.stories.has(run.id)) this.closeStory(run.id);
+    else this.openStory(run);
+  }
+
+  /** What the run's last single batch did, below its row. */
+  openStory(run) {
+    if (!this.stories.has(run.id)) {
+      for (const id of [...this.stories.keys()]) this.closeStory(id);
+      const story = new Story(run, () => this.closeStory(run.id));
+      this.stories.set(run.id, story);
+      this.rows.get(run.id).tell(story.root);
+    }
+    this.stories.get(run.id).fetch(this.states.get(run.id)?.batch);
+  }
+
+  closeStory(id) {
+    this.stories.get(id)?.close();
+    this.stories.delete(id);
+    this.rows.get(id)?.tell(undefined);
+  }
+
+  /** A batch that was asked for opens its story; another one replaces what an open story shows. */
+  followBatch(row, { batch }) {
+    const { id } = row.run;
+    const awaited = this.awaited.has(id) && batch !== this.awaited.get(id);
+    if (!batch || !(awaited || this.stories.has(id))) return;
+    this.awaited.delete(id);
+    this.openStory(row.run);
+  }
+
   reveal() {
     if (innerWidth <= 640) this.root.scrollIntoView({ behavior: "smooth", block: "start" });
+  }
+
+  /** The page's answer to wishes that cannot be met: { turn, ids, sentence }. */
+  refuse(refused) {
+    if (!refused || refused.turn === this.refusedTurn) return;
+    this.refusedTurn = refused.turn;
+    for (const id of refused.ids) {
+      this.wishes.delete(id);
+      this.rows.get(id)?.refuse(refused.sentence);
+    }
+    this.show();
   }
 
   active() {
@@ -170,74 +267,46 @@ class View {
     let fresh = false;
     for (const id of ids) {
       const run = body.runs[id];
+      const marked = this.marksOf(id).length;
       this.states.set(id, run ?? { status: "gone", reason: "This run was deleted." });
       if (!run) continue;
-      fresh ||= run.points.step.length > 0;
-      this.append(id, run);
+      fresh ||= run.points.step.length > 0 || marked !== this.marksOf(id).length;
+      points.set(id, appended(points.get(id), run.points));
     }
     if (fresh) this.draw();
   }
 
-  append(id, run) {
-    const fresh = run.points;
-    const known = this.points.get(id) ?? {};
-    const kept = Object.keys(known).length ? keptRows(known, fresh) : [];
-    const columns = {};
-    for (const [name, values] of Object.entries(fresh)) columns[name] = kept.map((i) => known[name][i]).concat(values);
-    this.points.set(id, columns);
+  marksOf(id) {
+    return this.states.get(id)?.marks ?? [];
   }
 
-  addRow(run) {
-    const item = make("li", "ds-run");
-    const name = make("div", "ds-name");
-    name.append(this.swatch(run), make("strong", "", run.name), make("span", "ds-detail", run.detail));
-    const state = make("div", "ds-state");
-    const words = make("span", "ds-words", "…");
-    const bar = make("div", "ds-bar");
-    const fill = make("div", "ds-fill");
-    bar.append(fill);
-    state.append(words, bar);
-    const buttons = make("div", "ds-buttons");
-    const toggle = make("button", "ds-button", "Pause");
-    const stop = make("button", "ds-button", "Stop");
-    for (const button of [toggle, stop]) button.type = "button";
-    toggle.onclick = () => this.wish(toggle.dataset.verb, [run.id]);
-    stop.onclick = () => this.wish("stop", [run.id]);
-    stop.setAttribute("aria-label", `Stop ${run.name} ${run.detail}`);
-    buttons.append(toggle, stop);
-    item.append(name, state, buttons);
-    this.list.append(item);
-    this.rows.set(run.id, { run, item, words, fill, toggle, stop, buttons });
-  }
-
-  /** The line, dash and marker by which the run is drawn. */
-  swatch(run) {
-    const plot = make("span", "ds-swatch");
-    plot.dataset.run = run.id;
-    return plot;
+  stepOf(id) {
+    return this.points.get(id)?.step.at(-1) ?? 0;
   }
 
   recolour() {
     this.theme = pageTheme(this.root);
-    for (const { run, item, fill } of this.rows.values()) {
-      const colour = this.colour(run);
-      fill.style.background = colour;
-      item.querySelector(".ds-swatch").replaceChildren(swatchLine(run.style, colour));
-    }
+    for (const row of this.rows.values()) row.recolour(this.colour(row.run));
+    for (const story of this.stories.values()) story.draw();
   }
 
   colour(run) {
     return this.theme.dark ? run.style.dark : run.style.light;
   }
 
-  wish(verb, ids) {
+  wish(verb, ids, changes) {
     if (!ids.length) return;
-    for (const id of ids) this.wishes.set(id, { verb, at: Date.now(), sent: Date.now() });
-    this.send("wish", { verb, ids });
+    const now = Date.now();
+    for (const id of ids) {
+      this.wishes.set(id, { verb, at: now, sent: now, step: this.stepOf(id), marks: this.marksOf(id).length });
+      this.rows.get(id)?.refuse("");
+      if (verb === "step-batch") this.awaited.set(id, this.states.get(id)?.batch ?? null);
+    }
+    this.send("wish", changes ? { verb, ids, changes } : { verb, ids });
     this.show();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.poll(), 250);
-    this.eager = Date.now() + PATIENCE;
+    this.eager = now + PATIENCE;
   }
 
   /** A wish said while the page was not connected is lost on the way; saying it again changes nothing else. */
@@ -259,22 +328,11 @@ class View {
     const state = this.states.get(id);
     if (!state) return;
     const wish = this.wishes.get(id);
-    if (wish && (granted(wish.verb, state.status) || Date.now() - wish.at > HOPE)) this.wishes.delete(id);
-    else if (wish && Date.now() - wish.sent > RESEND) this.insist(id, wish);
-    const words = this.wishes.has(id) ? WAITING[wish.verb] : describe(state);
-    if (row.words.textContent !== words) row.words.textContent = words;
-    row.item.dataset.status = state.status;
-    row.fill.style.width = `${Math.min(100, (100 * (state.epoch ?? 0)) / (state.epochs || 1))}%`;
-    const live = ACTIVE.has(state.status);
-    row.buttons.hidden = !live && !RESUMABLE.has(state.status);
-    row.stop.hidden = !live;
-    row.stop.disabled = this.wishes.get(id)?.verb === "stop";
-    row.toggle.hidden = state.status === "queued";
-    const verb = RESUMABLE.has(state.status) ? "resume" : "pause";
-    row.toggle.dataset.verb = verb;
-    const label = verb === "pause" ? "Pause" : "Resume";
-    if (row.toggle.textContent !== label) row.toggle.textContent = label;
-    row.toggle.setAttribute("aria-label", `${label} ${row.run.name} ${row.run.detail}`);
+    const done = wish && granted(wish, state, this.stepOf(id), this.marksOf(id).length);
+    if (wish && (done || Date.now() - wish.at > HOPE)) this.wishes.delete(id);
+    else if (wish && REPEATABLE.has(wish.verb) && Date.now() - wish.sent > RESEND) this.insist(id, wish);
+    row.show(state, this.wishes.get(id));
+    this.followBatch(row, state);
   }
 
   async draw() {
@@ -288,11 +346,40 @@ class View {
     }
     // With no run the library is only made ready for the first.
     if (this.closed || !this.runs.length) return;
-    for (const chart of this.charts) {
-      const traces = this.traces(chart);
-      Plotly.react(chart.plot, traces, this.layout(chart, !traces.some((trace) => trace.x.length)), PLOT_CONFIG);
-    }
+    this.masks.hidden = !this.haveMasks();
+    for (const chart of [...this.charts, ...(this.masks.hidden ? [] : this.maskCharts)]) this.drawChart(Plotly, chart);
+    const words = lossStory(this.runs, this.points);
+    if (this.story.textContent !== words) this.story.textContent = words;
     this.count();
+  }
+
+  drawChart(Plotly, chart) {
+    const how = { x: this.x, shown: this.shown(), smoothing: this.smoothing, crowded: this.runs.length > CROWD };
+    const traces = this.runs.flatMap((run) => {
+      const columns = this.points.get(run.id);
+      return columns ? runTraces(chart, run, columns, { ...how, colour: this.colour(run) }) : [];
+    });
+    const empty = !traces.some((trace) => trace.x.length);
+    const layout = chartLayout(chart, this.theme, { x: this.x, epochs: this.epochs(), empty });
+    Plotly.react(chart.plot, traces, { ...layout, ...this.markShapes(chart) }, PLOT_CONFIG);
+  }
+
+  markShapes(chart) {
+    const marks = this.runs.flatMap((run) => this.marksOf(run.id).map((mark) => ({ run, colour: this.colour(run), mark })));
+    return markShapes(chart, marks.sort((a, b) => a.mark[this.x] - b.mark[this.x]), this.x, this.end(), this.theme);
+  }
+
+  haveMasks() {
+    return [...this.points.values()].some((columns) => columns.dropped?.some((share) => share !== null));
+  }
+
+  end() {
+    if (this.x === "epoch") return this.epochs();
+    return Math.max(0, ...[...this.points.values()].map((columns) => columns[this.x]?.at(-1) ?? 0));
+  }
+
+  epochs() {
+    return Math.max(0, ...[...this.states.values()].map((state) => state.epochs ?? 0));
   }
 
   /** How many raw points are drawn: read by tests and by people who look at the page's source. */
@@ -302,81 +389,11 @@ class View {
     this.root.dataset.points = String(total);
   }
 
-  layout(chart, empty) {
-    const theme = this.theme;
-    const y = { rangemode: chart.percent ? "normal" : "tozero" };
-    if (empty) y.range = chart.percent ? [0, 100] : [0, 2.5];
-    const x = { title: { text: AXES[this.x] }, rangemode: "tozero" };
-    // The whole way is shown from the start, so that the curve grows into it and the axis stands still.
-    if (this.x === "epoch") x.autorangeoptions = { include: [0, this.epochs()] };
-    return {
-      ...baseLayout(theme),
-      // One revision an axis: what a person zoomed stays while points arrive, and falls when x means something else.
-      uirevision: this.x,
-      xaxis: axis(theme, x),
-      yaxis: axis(theme, y),
-    };
-  }
-
-  epochs() {
-    return Math.max(0, ...[...this.states.values()].map((state) => state.epochs ?? 0));
-  }
-
-  traces(chart) {
-    return this.runs.flatMap((run) => {
-      const columns = this.points.get(run.id);
-      return columns ? this.runTraces(chart, run, columns) : [];
-    });
-  }
-
-  runTraces(chart, run, columns) {
-    const colour = this.colour(run);
-    const who = [run.name, run.detail].filter(Boolean).join(" · ");
-    const unit = chart.percent ? ":.1f} %" : ":.4f}";
-    const train = series(columns, this.x, chart.train, chart.percent, wholeEpoch);
-    const validation = series(columns, this.x, chart.validation, chart.percent);
-    const line = { color: colour, width: this.runs.length > 6 ? 1.2 : 2, dash: run.style.dash };
-    // Many runs: their raw values would only be a haze.
-    const crowded = this.runs.length > 6;
-    const raw = { ...thin(train), type: "scatter", mode: "lines", line: { color: colour, width: 1 }, opacity: 0.28, hoverinfo: "skip" };
-    const text = (what) => `${escapeMarkup(who)}<br>${what} %{y${unit}<extra></extra>`;
-    return [
-      ...(crowded ? [] : [raw]),
-      { ...thin({ x: train.x, y: smooth(train.y) }), type: "scatter", mode: "lines", line, hovertemplate: text("training, smoothed") },
-      {
-        ...validation,
-        type: "scatter",
-        mode: "lines+markers",
-        line: { color: colour, width: 1, dash: run.style.dash },
-        marker: { symbol: run.style.marker, maxdisplayed: 24, size: crowded ? 6 : 8, color: colour, line: { width: run.style.marker.includes("open") ? 2 : 0, color: colour } },
-        hovertemplate: text("validation"),
-      },
-    ];
-  }
-
   close() {
     this.closed = true;
     clearTimeout(this.timer);
     document.removeEventListener("visibilitychange", this.onVisible);
-    if (window.Plotly) for (const chart of this.charts) window.Plotly.purge(chart.plot);
-  }
-}
-
-const CHOICE = "dropscope.axis";
-
-function readChoice() {
-  try {
-    const stored = localStorage.getItem(CHOICE);
-    return stored in AXES ? stored : "epoch";
-  } catch {
-    return "epoch";
-  }
-}
-
-function keepChoice(name) {
-  try {
-    localStorage.setItem(CHOICE, name);
-  } catch {
-    // A browser that keeps nothing still draws.
+    for (const story of this.stories.values()) story.close();
+    if (window.Plotly) for (const chart of [...this.charts, ...this.maskCharts]) window.Plotly.purge(chart.plot);
   }
 }

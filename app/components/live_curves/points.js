@@ -1,5 +1,13 @@
 // The records of a run as columns, and what a curve shows of them.
 
+/** The columns with newer records behind those that stay. */
+function appended(known, fresh) {
+  const kept = known ? keptRows(known, fresh) : [];
+  const columns = {};
+  for (const [name, values] of Object.entries(fresh)) columns[name] = kept.map((i) => known[name]?.[i] ?? null).concat(values);
+  return columns;
+}
+
 /** The rows that stay when new ones come: a run that went on from an earlier state replaces what it had done after it. */
 function keptRows(known, fresh) {
   const all = known.step.map((_, i) => i);
@@ -26,11 +34,11 @@ function series(columns, x, y, percent, skip = () => false) {
   return out;
 }
 
-/** The mean over a fiftieth of the curve around each point: centred, so that it does not lag behind, narrower at the ends. */
-function smooth(values) {
+/** The mean over a share of the curve around each point: centred, so that it does not lag behind, narrower at the ends. */
+function smooth(values, share) {
   const sums = [0];
   for (const value of values) sums.push(sums[sums.length - 1] + value);
-  const widest = Math.floor(values.length / 50);
+  const widest = Math.floor((values.length * share) / 2);
   return values.map((_, i) => {
     const half = Math.min(i, values.length - 1 - i, widest);
     return (sums[i + half + 1] - sums[i - half]) / (2 * half + 1);
@@ -43,9 +51,4 @@ function thin({ x, y }) {
   if (stride <= 1) return { x, y };
   const keep = (_, i) => i % stride === 0 || i === y.length - 1;
   return { x: x.filter(keep), y: y.filter(keep) };
-}
-
-/** Plotly reads a little markup in hover texts: names are shown as they are. */
-function escapeMarkup(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll("%", "&#37;");
 }

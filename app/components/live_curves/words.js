@@ -1,11 +1,21 @@
 // What the list of runs says, in words.
 
-const WAITING = { pause: "pausing after this step …", resume: "going on …", stop: "stopping after this step …" };
+const WAITING = {
+  pause: "pausing after this step …",
+  resume: "going on …",
+  stop: "stopping after this step …",
+  "step-batch": "training one batch …",
+  "step-epoch": "training to the end of the epoch …",
+  adjust: "changing at the next step …",
+};
 
-function granted(verb, status) {
-  if (verb === "pause") return status !== "running";
-  if (verb === "resume") return !RESUMABLE.has(status);
-  return !ACTIVE.has(status);
+/** Whether what was wished has come about: ``wish.step`` and ``wish.marks`` tell how far the run was at the time. */
+function granted(wish, state, step, marks) {
+  if (wish.verb === "pause") return state.status !== "running";
+  if (wish.verb === "resume") return !RESUMABLE.has(state.status);
+  if (wish.verb === "stop" || !ACTIVE.has(state.status)) return !ACTIVE.has(state.status);
+  if (wish.verb === "adjust") return marks > wish.marks;
+  return state.status === "paused" && step > wish.step;
 }
 
 function headline(runs, states) {
@@ -50,4 +60,51 @@ function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** A run as a person tells it from the others. */
+function called(run) {
+  return [run.name, run.detail].filter(Boolean).join(" · ");
+}
+
+/** A mark's changes: "p 0.5 → 0.3, lr 0.001 → 0.0001". */
+function changesText(changes) {
+  return changes.map(({ name, before, after }) => `${String(name).replaceAll("_", " ")} ${valueText(before)} → ${valueText(after)}`).join(", ");
+}
+
+/** What a run has by now of all that was changed: "now p 0.3". */
+function nowText(marks) {
+  const now = new Map(marks.flatMap(({ changes }) => changes.map(({ name, after }) => [name, after])));
+  const parts = [...now].map(([name, value]) => `${String(name).replaceAll("_", " ")} ${valueText(value)}`);
+  return parts.length ? `now ${parts.join(", ")}` : "";
+}
+
+function valueText(value) {
+  if (value === null || value === undefined) return "automatic";
+  if (typeof value === "boolean") return value ? "on" : "off";
+  if (typeof value === "number") return String(Number(value.toPrecision(4)));
+  if (!Array.isArray(value)) return String(value);
+  return [...new Set(value)].length === 1 ? valueText(value[0]) : value.map(valueText).join(", ");
+}
+
+/** What training and validation loss of the latest epoch have to do with each other; empty before there is one. */
+function lossStory(runs, points) {
+  const found = runs.map((run) => [run, lastEpoch(points.get(run.id))]).filter(([, at]) => at);
+  if (!found.length) return "";
+  const [run, at] = found.reduce((best, each) => (each[1].loss - each[1].validation > best[1].loss - best[1].validation ? each : best));
+  const noise = run.technique === "none" ? "" : "with dropout on and ";
+  const off = run.technique === "none" ? "after the epoch" : "with dropout off";
+  const numbers = `${at.loss.toFixed(3)} while it trained, ${at.quiet.toFixed(3)} on training images ${off}, ${at.validation.toFixed(3)} on validation images`;
+  const where = `${called(run)}, epoch ${Math.round(at.epoch)}: loss ${numbers}.`;
+  if (at.validation < at.loss && at.quiet <= at.validation)
+    return `Validation lies below training only because training is measured ${noise}while the network still learns. ${where}`;
+  return where;
+}
+
+function lastEpoch(columns) {
+  for (let i = (columns?.step.length ?? 0) - 1; i >= 0; i -= 1) {
+    const [loss, quiet, validation] = ["loss", "train_eval_loss", "val_loss"].map((name) => columns[name]?.[i] ?? null);
+    if (columns.kind[i] === "epoch" && loss !== null && quiet !== null && validation !== null) return { epoch: columns.epoch[i], loss, quiet, validation };
+  }
+  return undefined;
 }

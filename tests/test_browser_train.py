@@ -1,0 +1,146 @@
+"""Train while it runs, in a browser: what the curves show, and what may be done to a run."""
+
+from typing import Any
+
+import pytest
+
+from core.config import Config
+from core.runs import RunStore
+from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+
+__all__ = ["browser", "page", "server"]
+pytestmark = pytest.mark.browser
+
+EPOCHS = 20
+# Steps an epoch; each has a record.
+STEPS = 10
+NAMES = (
+    "kind", "step", "epoch", "seconds", "loss", "accuracy", "train_eval_loss", "val_loss", "val_accuracy", "dropped",
+    "active_dropped", "dead",
+)  # fmt: skip
+MARK = {"step": 50, "epoch": 5.0, "seconds": 1.0, "changes": [{"name": "p", "before": 0.5, "after": 0.3}]}
+
+
+def curve() -> dict[str, list[Any]]:
+    """Records of a run whose loss alternates around 1: its mean over an even stretch is exactly that."""
+    rows = []
+    for step in range(1, EPOCHS * STEPS + 1):
+        row = {
+            "kind": "step",
+            "step": step,
+            "epoch": step / STEPS,
+            "seconds": step / 50,
+            "loss": 1.5 if step % 2 else 0.5,
+        }
+        rows.append(row | {"accuracy": 0.5, "dropped": 0.5, "active_dropped": 0.4, "dead": 0.0})
+        if step % STEPS == 0:
+            rows.append(
+                row | {"kind": "epoch", "loss": 1.0, "train_eval_loss": 0.25, "val_loss": 0.5, "val_accuracy": 0.9}
+            )
+    return {name: [row.get(name) for row in rows] for name in NAMES}
+
+
+def shown(page: Page, server: Server, **state: Any) -> str:
+    """Open Train on one run whose live data are made up here; the run's id."""
+    store = RunStore(server.home)
+    for earlier in store.list(status=["paused"]):
+        store.finish(earlier.id, "stopped")
+    run = store.create(Config(technique="dropcorr", p=0.5, epochs=EPOCHS).to_dict(), {"network": "digits"})
+    store.change(run, lambda _: {"status": "paused"})
+    told = {
+        "status": "paused", "reason": None, "epochs": EPOCHS, "epoch": float(EPOCHS), "images_per_s": 1e4,
+        "eta_s": None, "device": "the CPU", "test_accuracy": None, "train_seconds": None, "marks": [MARK],
+        "batch": None,
+    } | state  # fmt: skip
+
+    def answer(route: Any) -> None:
+        first = route.request.url.endswith("since=0")
+        points = curve() if first else {name: [] for name in NAMES}
+        route.fulfill(json={"seq": 1, "runs": {run: told | {"points": points}}})
+
+    page.route("**/metrics?*", answer)
+    page.goto(f"{server.url}/train?run={run}")
+    wait_until(lambda: page.locator(".ds-live").get_attribute("data-points"), "no points arrive")
+    return run
+
+
+def figure(page: Page, chart: int) -> dict[str, Any]:
+    """What plotly draws in one chart: the curves' y, and the labels and places of marks."""
+    script = """(plot) => ({
+      curves: plot.data.map((trace) => [...trace.y]),
+      labels: plot.layout.annotations.map(({ text, x }) => [text, x]),
+      lines: plot.layout.shapes.map(({ x0 }) => x0),
+    })"""
+    drawn: dict[str, Any] = page.locator(".ds-plot").nth(chart).evaluate(script)
+    return drawn
+
+
+def test_curves_are_raw_and_smoothed_with_validation_and_training_without_dropout(page: Page, server: Server) -> None:
+    shown(page, server)
+    raw, smoothed, quiet, validation = figure(page, 0)["curves"]
+    assert len(raw) == EPOCHS * STEPS
+    assert set(raw) == {0.5, 1.5}
+    middle = smoothed[20:-20]
+    assert max(middle) - min(middle) < 0.5
+    assert (set(quiet), set(validation), len(validation)) == ({0.25}, {0.5}, EPOCHS)
+    page.get_by_text("Validation lies below training only because training is measured with dropout on").wait_for()
+    page.get_by_text(
+        "epoch 20: loss 1.000 while it trained, 0.250 on training images with dropout off, 0.500"
+    ).wait_for()
+
+    page.get_by_label("Smoothing").fill("0")
+    assert figure(page, 0)["curves"] == [raw, quiet, validation]
+    page.get_by_role("button", name="training images, dropout off").click()
+    assert figure(page, 0)["curves"] == [raw, validation]
+    page.reload()
+    page.locator(".ds-live[data-points]").wait_for()
+    assert figure(page, 0)["curves"] == [raw, validation]
+
+
+def test_a_change_is_marked_where_it_was_made_on_every_axis_and_chart(page: Page, server: Server) -> None:
+    shown(page, server)
+    for name in ("epoch", "step", "seconds"):
+        page.locator(".ds-choice").get_by_role("button", name=name).click()
+        assert figure(page, 0)["labels"] == [["p 0.5 → 0.3", MARK[name]]]
+        assert [figure(page, chart)["lines"] for chart in range(5)] == [[MARK[name]]] * 5
+    assert "now p 0.3" in (page.locator(".ds-detail").text_content() or "")
+
+
+def test_what_falls_is_drawn_in_percent(page: Page, server: Server) -> None:
+    shown(page, server)
+    page.get_by_role("heading", name="What falls").wait_for()
+    for chart, percent in ((2, 50.0), (3, 40.0), (4, 0.0)):
+        raw, smoothed = figure(page, chart)["curves"]
+        assert raw == pytest.approx([percent] * len(raw))
+        assert smoothed == pytest.approx(raw)
+
+
+def test_an_open_panel_shows_what_the_run_has_and_can_be_used_without_a_mouse(page: Page, server: Server) -> None:
+    shown(page, server)
+    change = page.get_by_role("button", name="Change DropCorr")
+    change.press("Enter")
+    p = page.locator(".ds-change").get_by_label("Drop probability p")
+    assert p.input_value() == "0.3"
+    assert p.evaluate("(input) => input === document.activeElement")
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_text("Nothing differs from what the run has now.").wait_for()
+    p.fill("")
+    p.press("Enter")
+    page.get_by_text("Drop probability p is not a number.").wait_for()
+    p.press("Escape")
+    page.locator(".ds-change").wait_for(state="detached")
+    assert change.evaluate("(button) => button === document.activeElement")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_curves_buttons_and_panel_fit_a_phone(browser: Browser, server: Server, dark: bool) -> None:
+    with tab(browser, 390, 844, dark) as page:
+        shown(page, server)
+        page.get_by_role("button", name="Change DropCorr").click()
+        page.locator(".ds-change").wait_for()
+        wide = (
+            "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
+        )
+        assert page.evaluate(wide) <= 390
+        small = page.locator(".ds-live :is(button, select, input:not([type=checkbox])):visible").all()
+        assert [part.evaluate("(part) => part.outerHTML") for part in small if part.bounding_box()["height"] < 44] == []

@@ -1,0 +1,136 @@
+"""The watching half of Train without a browser: which settings of a run it offers, and what becomes of wishes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app import routes, services, watching
+from app.step_view import pack
+from core.config import Config
+from core.dropout import TECHNIQUES
+from core.runs import RunStore, steps
+from core.runs.steps import Batch, Place, Update
+from tests.test_app_parts import get
+
+
+def begun(**settings: Any) -> str:
+    return RunStore().create(Config(**settings).to_dict(), {"network": "digits"})
+
+
+def offered(run_id: str) -> dict[str, dict[str, Any]]:
+    return {field["name"]: field for field in watching.fields(services.store().get(run_id))}
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_a_run_offers_p_the_learning_rate_and_the_knobs_that_may_change(technique: str) -> None:
+    fields = offered(begun(technique=technique, p=0.3, lr=0.01))
+    free = [knob for knob in TECHNIQUES[technique].knobs if not knob.structural]
+    assert list(fields) == ["p", "lr", *(knob.name for knob in free)]
+    assert (fields["p"]["value"], fields["p"]["kind"], fields["lr"]["value"]) == (0.3, "number", 0.01)
+    assert [fields[knob.name]["value"] for knob in free] == [knob.default for knob in free]
+    assert all(fields[knob.name]["knob"] for knob in free)
+
+
+def test_fields_show_what_the_run_was_begun_with() -> None:
+    run = begun(technique="dropact", knobs={"count": "active", "clamp": 4.0})
+    fields = offered(run)
+    assert (fields["count"]["value"], fields["clamp"]["value"], fields["rescale"]["value"]) == ("active", 4.0, "none")
+    assert fields["count"]["options"] == ["layer", "active"]
+    # The network's own p, which the config leaves open.
+    assert fields["p"]["value"] == 0.2
+    layers = offered(begun(technique="standard", p=(0.2, 0.5)))["p"]
+    assert (layers["value"], layers["kind"]) == ([0.2, 0.5], "numbers")
+
+
+def test_without_dropout_only_the_learning_rate_may_change_and_after_the_end_nothing() -> None:
+    store = RunStore()
+    run = begun(technique="none")
+    assert list(offered(run)) == ["lr"]
+    store.finish(run, "done")
+    (ended,) = store.list()
+    assert watching.described(ended, [ended])["fields"] == []
+
+
+@pytest.mark.parametrize(
+    ("wished", "changes"),
+    [
+        (None, {}),
+        ([1], {}),
+        ({"p": [0.1, 0.2], "lr": 1e-3}, {"p": (0.1, 0.2), "lr": 1e-3}),
+        ({"knobs": "all"}, {"knobs": {}}),
+    ],
+)
+def test_whatever_a_browser_sends_as_changes_is_for_the_engine_to_check(wished: Any, changes: Any) -> None:
+    assert watching.changes_of(wished) == changes
+
+
+def batch(technique: str = "standard", examples: int = 3) -> Batch:
+    torch.manual_seed(0)
+    x = torch.rand(examples, 6)
+    mask = torch.rand(examples, 6) < 0.5
+    scale = torch.full_like(x, 2.0)
+    grad = torch.randn(examples, 6)
+    place = Place("Hidden 1", (10,), 0.5, x, x * mask * scale, mask, scale, grad, grad * mask * scale)
+    return Batch(
+        7, 0.5, technique, "units", 1.25, 1e-3, 100, torch.randint(0, 256, (examples, 1, 8, 8), dtype=torch.uint8),
+        (3, 1, 4), ("zero", "one"), torch.rand(examples, 2), (place,), (Update("Hidden 1", 0.1, 10.0),),
+    )  # fmt: skip
+
+
+def unpacked(body: bytes) -> tuple[dict[str, Any], list[dict[str, torch.Tensor]]]:
+    """The header and the tensors of each part, read as the browser reads them."""
+    length = int.from_bytes(body[:4], "little")
+    header = json.loads(body[4 : 4 + length])
+    kinds = {"u1": torch.uint8, "f4": torch.float32}
+    parts = []
+    for part in header["techniques"]:
+        arrays = {}
+        for name, about in part["arrays"].items():
+            kind, count = kinds[about["type"]], torch.Size(about["shape"]).numel()
+            start = 4 + length + about["offset"]
+            arrays[name] = torch.frombuffer(bytearray(body), dtype=kind, count=count, offset=start).view(about["shape"])
+        parts.append(arrays)
+    return header, parts
+
+
+def test_a_batch_reaches_the_browser_with_the_tensors_of_the_step() -> None:
+    sent = batch()
+    header, (examples, place) = unpacked(pack(sent))
+    assert (header["step"], header["title"], header["size"], header["labels"]) == (7, "Standard", 100, [3, 1, 4])
+    assert header["updates"] == [{"title": "Hidden 1", "norm": 0.1, "before": 10.0}]
+    assert torch.equal(examples["images"], sent.images)
+    (kept,) = sent.places
+    for name, tensor in {"activation": kept.x, "out": kept.out, "scale": kept.scale, "grad_x": kept.grad_x}.items():
+        assert torch.equal(place[name], tensor)
+    assert torch.equal(place["mask"].bool(), kept.mask)
+    assert "weight" not in place
+
+
+def test_the_route_of_a_batch_gives_the_last_one_or_says_that_there_is_none(dropscope_home: Path) -> None:
+    run = begun()
+    status, _, body = get(f"/api/runs/{run}/step")
+    assert (status, json.loads(body)) == (404, {"error": "No step on a single batch of this run is kept: take one."})
+    assert get("/api/runs/..%2f..%2fetc/step")[0] == 404
+    folder = RunStore().folder(run)
+    steps.save(folder, batch())
+    status, headers, body = get(f"/api/runs/{run}/step")
+    assert (status, headers["content-type"]) == (200, "application/octet-stream")
+    assert body == pack(batch())
+    (folder / steps.FILE).write_bytes(b"nothing")
+    assert get(f"/api/runs/{run}/step")[0] == 503
+
+
+def test_the_state_of_a_run_says_when_its_last_batch_was_written() -> None:
+    run = begun()
+    read = lambda: json.loads(get(f"/api/runs/{run}/metrics")[2])["runs"][run]["batch"]  # noqa: E731
+    assert read() is None
+    folder = services.store().folder(run)
+    steps.save(folder, batch())
+    assert read() == (folder / steps.FILE).stat().st_mtime
+
+
+def test_nothing_but_reading_is_routed() -> None:
+    assert all(route.methods <= {"GET", "HEAD"} for route in routes.ROUTES if route.path.startswith("/api/runs"))
