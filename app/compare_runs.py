@@ -10,7 +10,7 @@ from app import services
 from app.compare_files import download
 from app.controls import Choices, Picks, Text, address, notices, plain_text, warn
 from app.names import techniques
-from core import selection
+from core import selection, variants
 from core.runs import STATUSES, Run
 from core.runs.schema import default_name
 
@@ -71,6 +71,7 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
         tag(chosen, runs)
         delete(chosen)
         download(listed, "Runs as CSV", "dropscope-runs.csv")
+    what_differs(chosen)
     return [run.id for run in chosen]
 
 
@@ -107,6 +108,22 @@ def keep_selection(ids: Sequence[str]) -> None:
         st.query_params["runs"] = ",".join(ids)
     elif "runs" in st.query_params:
         del st.query_params["runs"]
+
+
+def what_differs(chosen: Sequence[Run]) -> None:
+    """The settings that are not the same in all selected runs, side by side."""
+    if len(chosen) < 2:
+        return
+    st.subheader("What differs", anchor=False)
+    told = variants.differences(chosen[:MOST_SIDE_BY_SIDE])
+    if told.empty:
+        st.caption("Nothing: these runs have the same settings, seed included, and the same machine.")
+        return
+    if len(chosen) > MOST_SIDE_BY_SIDE:
+        st.caption(f"The first {MOST_SIDE_BY_SIDE} of the selected runs.")
+    names = [run.name for run in chosen]
+    heads = {run.id: run.name if names.count(run.name) == 1 else f"{run.name} · {run.id}" for run in chosen}
+    st.dataframe(told.rename(columns=heads).rename_axis("Setting"), width="content", alt="Settings that differ")
 
 
 def rename(chosen: Sequence[Run]) -> None:

@@ -107,3 +107,15 @@ def test_the_list_says_why_a_run_ended_before_its_last_epoch() -> None:
     assert "Why it ended" not in compare().dataframe[0].value
     store.finish(run, "done", "The validation loss has not fallen for 5 epochs.")
     assert list(compare().dataframe[0].value["Why it ended"]) == ["The validation loss has not fallen for 5 epochs."]
+
+
+def test_of_two_selected_runs_only_what_differs_is_told() -> None:
+    one, two = trained("standard", 0, 0.9), trained("dropact", 0, 0.9)
+    RunStore().rename(two, EVIL)
+    assert len(compare().dataframe) == 1
+    told = compare(runs=f"{one},{two}").dataframe[1].value
+    assert list(told.columns) == [EVIL, "digits · standard · seed 0"]
+    assert list(told.loc["technique"]) == ["dropact", "standard"]
+    assert not {"seed", "epochs", "dataset"} & set(told.index)
+    again = trained("standard", 0, 0.8)
+    assert "Nothing: these runs have the same settings" in words(compare(runs=f"{one},{again}"))

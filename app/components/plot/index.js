@@ -7,6 +7,12 @@ class Figure {
   constructor(root) {
     this.root = root;
     this.caption = make("figcaption");
+    this.title = make("span");
+    this.save = make("button", "ds-save", "PNG");
+    this.save.type = "button";
+    this.save.title = "Save this figure as a picture";
+    this.save.onclick = () => this.keepPicture();
+    this.caption.append(this.title, this.save);
     this.plot = make("div");
     this.plot.setAttribute("role", "img");
     this.legend = make("div", "ds-legend");
@@ -21,7 +27,8 @@ class Figure {
     if (this.data?.figure !== data.figure) this.figure = JSON.parse(data.figure);
     this.data = data;
     this.theme = pageTheme(this.root);
-    this.caption.textContent = data.title;
+    this.title.textContent = data.title;
+    this.save.setAttribute("aria-label", `Save as PNG: ${data.title}`);
     this.plot.setAttribute("aria-label", data.alt);
     this.plot.classList.toggle("ds-square", data.square);
     const height = data.square ? "" : `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
@@ -92,6 +99,16 @@ class Figure {
     // Plotly follows the window, but not a figure that gets another height with other data.
     if (this.resized && !this.closed && this.plot.clientHeight > 0) this.Plotly.Plots.resize(this.plot);
     this.resized = false;
+  }
+
+  async keepPicture() {
+    if (!this.drawn || !this.Plotly) return;
+    try {
+      await savePicture(this.Plotly, this.plot, this.data.title, this.data.legend, this.theme);
+    } catch {
+      this.note.textContent = "The browser could not make the picture; a smaller figure may work.";
+      this.note.hidden = false;
+    }
   }
 
   close() {

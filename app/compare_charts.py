@@ -1,0 +1,54 @@
+"""What a network takes for what → figure. Colours are those for a light page."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.charts import Chart, plotly_text
+from app.covariance_charts import BLANK, SEQUENTIAL
+from core.confusion import Confusion
+
+# Up to so many classes every cell has room for its number.
+MOST_NUMBERED = 20
+
+
+def confusion_chart(found: Confusion, name: str) -> Chart:
+    """Mistakes of ``name`` by colour and number; right answers, which would outshine them, on the blank diagonal."""
+    counts, classes = found.counts, [plotly_text(label) for label in found.classes]
+    right = np.eye(len(classes), dtype=bool)
+    wrong = np.where(right | (counts == 0), np.nan, counts.astype(float))
+    most = float(np.nanmax(wrong, initial=1.0))
+    stops = np.linspace(0, 1, len(SEQUENTIAL))
+    numbered = len(classes) <= MOST_NUMBERED
+    cells = go.Heatmap(
+        z=np.where(right, np.nan, counts.astype(np.float32)), x=list(range(len(classes))), y=list(range(len(classes))),
+        customdata=counts, zmin=0.0, zmax=most, hoverongaps=False, showscale=not numbered,
+        colorscale=[[stop, light] for stop, (light, _) in zip(stops, SEQUENTIAL, strict=True)],
+        colorbar={"thickness": 10, "outlinewidth": 0, "xpad": 6, "ypad": 0, "tickfont": {"size": 11}, "nticks": 6},
+        hoverinfo="skip" if numbered else None, xgap=1, ygap=1,
+    )  # fmt: skip
+    figure = go.Figure([cells, *(_numbers(counts, classes, most) if numbered else ())])
+    ticks = {"tickmode": "array", "tickvals": list(range(len(classes))), "ticktext": classes} if numbered else {}
+    shared = {"showgrid": False, "constrain": "domain", "zeroline": False} | ticks
+    figure.update_layout(
+        xaxis={**shared, "title": {"text": "Answer"}, "side": "bottom"},
+        yaxis={**shared, "title": {"text": "True class"}, "autorange": "reversed", "scaleanchor": "x"},
+        plot_bgcolor=BLANK[0], margin={"l": 30, "r": 8, "t": 8, "b": 40}, template=None,
+    )  # fmt: skip
+    title = f"Test images of each class (rows) by answer (columns): {name}"
+    worst = [f"{true} taken for {answer} {n} times" for true, answer, n, _ in found.mistakes(3)]
+    alt = f"{title}: {100 * found.accuracy:.1f} % are right; {'; '.join(worst) or 'no mistake'}"
+    return Chart(figure, title, alt, {}, dict([BLANK, *SEQUENTIAL]))
+
+
+def _numbers(counts: np.ndarray, classes: list[str], most: float) -> list[go.Scatter]:
+    """The number of every cell that has one, legible on its colour: text of the page's own, or of its ground."""
+    i, j = np.nonzero(counts)
+    deep = (i != j) & (counts[i, j] > 0.55 * most)
+    told = [f"{classes[a]} taken for {classes[b]}: {counts[a, b]} of {counts[a].sum()}" for a, b in zip(i, j, strict=True)]
+    return [
+        go.Scatter(
+            x=j[which], y=i[which], text=counts[i, j][which], mode="text", textfont={"size": 12} | colour,
+            customdata=np.array(told, dtype=object)[which], hovertemplate="%{customdata}<extra></extra>",
+        )
+        for which, colour in ((~deep, {}), (deep, {"color": "#FEFEFE"}))
+    ]  # fmt: skip
