@@ -9,6 +9,8 @@ from core.confusion import Confusion
 
 # Up to so many classes every cell has room for its number.
 MOST_NUMBERED = 20
+# The share of a class's images that must be mistaken for the darkest colour.
+DARKEST = 0.1
 
 
 def confusion_chart(found: Confusion, name: str) -> Chart:
@@ -16,7 +18,8 @@ def confusion_chart(found: Confusion, name: str) -> Chart:
     counts, classes = found.counts, [plotly_text(label) for label in found.classes]
     right = np.eye(len(classes), dtype=bool)
     wrong = np.where(right | (counts == 0), np.nan, counts.astype(float))
-    most = float(np.nanmax(wrong, initial=1.0))
+    # A single mistake is no dark one, however rare the others are.
+    most = max(float(np.nanmax(wrong, initial=1.0)), DARKEST * float(counts.sum(axis=1).max(initial=1)))
     stops = np.linspace(0, 1, len(SEQUENTIAL))
     numbered = len(classes) <= MOST_NUMBERED
     cells = go.Heatmap(
@@ -28,13 +31,14 @@ def confusion_chart(found: Confusion, name: str) -> Chart:
     )  # fmt: skip
     figure = go.Figure([cells, *(_numbers(counts, classes, most) if numbered else ())])
     ticks = {"tickmode": "array", "tickvals": list(range(len(classes))), "ticktext": classes} if numbered else {}
+    span = [-0.5, len(classes) - 0.5]
     shared = {"showgrid": False, "constrain": "domain", "zeroline": False} | ticks
     figure.update_layout(
-        xaxis={**shared, "title": {"text": "Answer"}, "side": "bottom"},
-        yaxis={**shared, "title": {"text": "True class"}, "autorange": "reversed", "scaleanchor": "x"},
+        xaxis={**shared, "title": {"text": "Answer"}, "range": span},
+        yaxis={**shared, "title": {"text": "True class"}, "range": span[::-1], "scaleanchor": "x"},
         plot_bgcolor=BLANK[0], margin={"l": 30, "r": 8, "t": 8, "b": 40}, template=None,
     )  # fmt: skip
-    title = f"Test images of each class (rows) by answer (columns): {name}"
+    title = f"{name}: test images by true class and answer"
     worst = [f"{true} taken for {answer} {n} times" for true, answer, n, _ in found.mistakes(3)]
     alt = f"{title}: {100 * found.accuracy:.1f} % are right; {'; '.join(worst) or 'no mistake'}"
     return Chart(figure, title, alt, {}, dict([BLANK, *SEQUENTIAL]))
@@ -44,7 +48,8 @@ def _numbers(counts: np.ndarray, classes: list[str], most: float) -> list[go.Sca
     """The number of every cell that has one, legible on its colour: text of the page's own, or of its ground."""
     i, j = np.nonzero(counts)
     deep = (i != j) & (counts[i, j] > 0.55 * most)
-    told = [f"{classes[a]} taken for {classes[b]}: {counts[a, b]} of {counts[a].sum()}" for a, b in zip(i, j, strict=True)]
+    cells = zip(i, j, strict=True)
+    told = [f"{classes[a]} taken for {classes[b]}: {counts[a, b]} of {counts[a].sum()}" for a, b in cells]
     return [
         go.Scatter(
             x=j[which], y=i[which], text=counts[i, j][which], mode="text", textfont={"size": 12} | colour,

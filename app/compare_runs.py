@@ -129,8 +129,9 @@ def what_differs(chosen: Sequence[Run]) -> None:
 def rename(chosen: Sequence[Run]) -> None:
     """A field for the name of the one selected run."""
     only = chosen[0] if len(chosen) == 1 else None
-    with st.popover("Rename", disabled=only is None, help=None if only else "Select one run in the list."):
-        if only is None:
+    able = only is not None and services.may_change()
+    with st.popover("Rename", disabled=not able, help=hint(only is not None, "Select one run in the list.")):
+        if only is None or not able:
             return
         with st.form(f"rename-{only.id}", border=False):
             name = st.text_input("Name", only.name, key=f"name-{only.id}-{only.name}")
@@ -143,8 +144,9 @@ def rename(chosen: Sequence[Run]) -> None:
 
 def tag(chosen: Sequence[Run], runs: Sequence[Run]) -> None:
     """The tags that all selected runs have: some may go, others, also new ones, come."""
-    with st.popover("Tags", disabled=not chosen, help=None if chosen else "Select runs in the list."):
-        if not chosen:
+    able = bool(chosen) and services.may_change()
+    with st.popover("Tags", disabled=not able, help=hint(bool(chosen), "Select runs in the list.")):
+        if not able:
             return
         shared = [word for word in chosen[0].tags if all(word in run.tags for run in chosen)]
         known = sorted({word for run in runs for word in run.tags})
@@ -162,17 +164,25 @@ def tag(chosen: Sequence[Run], runs: Sequence[Run]) -> None:
 def delete(chosen: Sequence[Run]) -> None:
     """Asks nothing, as it can be undone."""
     word = "Delete" if not chosen else "Delete 1 run" if len(chosen) == 1 else f"Delete {len(chosen)} runs"
-    if st.button(word, disabled=not chosen, key="delete"):
+    able = bool(chosen) and services.may_change()
+    if st.button(word, disabled=not able, key="delete", help=hint(bool(chosen), "Select runs in the list.")):
         with services.guard():
             services.delete([run.id for run in chosen])
         st.query_params.pop("runs", None)
         st.rerun()
 
 
+def hint(selected: bool, select: str) -> str | None:
+    """Why a button cannot be pressed, None where it can."""
+    if not services.may_change():
+        return "This needs the access code: enter it at the top of the page."
+    return None if selected else select
+
+
 def undo() -> None:
     """What was deleted last, and a button that brings it back."""
     gone = services.deleted()
-    if not gone:
+    if not gone or not services.may_change():
         return
     with st.container(horizontal=True, vertical_alignment="center", key="undo-bar"):
         what = "1 run" if len(gone) == 1 else f"{len(gone)} runs"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -23,6 +23,9 @@ from core.jobs import LocalEngine
 from core.jobs.places import Turn
 from core.runs import Run, RunStore, StoreError, steps
 from core.runs.steps import Batch
+
+if TYPE_CHECKING:
+    from core.confusion import Confusion
 
 UNDO_SECONDS = 600.0
 ACTIVE = ("queued", "running", "paused")
@@ -149,6 +152,13 @@ def existing(ids: Iterable[str]) -> list[Run]:
     wanted = list(dict.fromkeys(ids))
     known = {run.id: run for run in store().list(ids=wanted)}
     return [known[key] for key in wanted if key in known]
+
+
+def confusion(run: Run) -> "Confusion":
+    """What a run's network takes for what on its test set; computed once, and kept beside its weights."""
+    from core.confusion import of_run_on_test
+
+    return of_run_on_test(store(), run)
 
 
 def look_after() -> None:

@@ -17,7 +17,7 @@ from core.data import Dataset, Split, load
 from core.randomness import preserved
 from core.runs import Run, RunStore, StoreError
 from core.runs.weights import write_whole
-from core.training import EVALUATION_BATCH
+from core.training.evaluation import EVALUATION_BATCH
 
 FILE = "confusion.json"
 
@@ -67,7 +67,7 @@ def of_run_on_test(store: RunStore, run: Run) -> Confusion:
     checkpoint = of_run(store, run)
     data = load(checkpoint.dataset, download=False)
     if (data.shape, data.classes) != (checkpoint.shape, checkpoint.classes):
-        raise CheckpointError(f"The images of {data.title} are not those that {run.name} was trained on: put them back.")
+        raise CheckpointError(f"The images of {data.title} are not those of {run.name}'s training: put them back.")
     found = confusion(checkpoint.model(), data, data.test)
     content = {"weights": stamp, "classes": found.classes, "counts": found.counts.tolist()}
     with suppress(StoreError):  # a folder that may only be read: it is computed again the next time

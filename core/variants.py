@@ -1,7 +1,8 @@
 """Which runs belong together and what they are called: one row a run, groups of like runs, and what sets runs apart.
 
-A *setting* is a technique with all that was chosen for it; runs of one setting differ in their seed only. A *variant*
-is what is compared: a setting, or whatever else the runs are grouped by.
+A *setting* is a technique with all that was chosen for it, and what was changed while it trained; runs of one setting
+differ in their seed only. A *variant* is what is compared: a setting, or whatever else the runs are grouped by. A run
+that was changed while it trained is never in one variant with runs that were not.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ GROUPINGS: dict[str, str] = {
     "network": "Network",
 }
 
+MOST_CHANGES_TOLD = 3
 # Before a variant's name, in the place of the one technique that it lacks.
 SEVERAL = "several: "
 
@@ -102,21 +104,29 @@ def network_of(run: Run, found: Mapping[str, str] | None = None) -> str:
     return name if width == 1.0 else f"{name}, width {width:g}"
 
 
-def differences(runs: Sequence[Run]) -> pd.DataFrame:
-    """What sets these runs apart: a row a setting that is not the same in all, a column a run (its id), cells as text.
+def settings(runs: Sequence[Run]) -> pd.DataFrame:
+    """How these runs were trained: a row a setting, a column a run (its id), cells as text.
 
     An option that was left out counts as its technique's default; a setting that a run does not have is "–".
     """
     found = _auto_networks(runs)
-    told = pd.DataFrame({run.id: pd.Series(_told(run, found), dtype=object) for run in runs}).fillna("–")
-    order = list(dict.fromkeys(key for run in runs for key in _told(run, found)))
-    return told.loc[[key for key in order if told.loc[key].nunique() > 1]]
+    told = {run.id: _told(run, found) for run in runs}
+    order = dict.fromkeys(key for own in told.values() for key in own)
+    return pd.DataFrame({run: [own.get(key, "–") for key in order] for run, own in told.items()}, index=list(order))
+
+
+def differences(runs: Sequence[Run]) -> pd.DataFrame:
+    """Those of :func:`settings` that are not the same in all runs."""
+    told = settings(runs)
+    return told[told.nunique(axis=1) > 1]
 
 
 def _told(run: Run, found: Mapping[str, str]) -> dict[str, str]:
     """Setting → value, of the config and of the machine that trained."""
     config = dict(run.config)
     knobs = _defaults(str(config.get("technique"))) | dict(config.pop("knobs", None) or {})
+    changes = _changes(run)
+    config |= {"changed in training": changes} if changes else {}
     config |= {"network": network_of(run, found).partition(",")[0]}
     named = {SETTINGS.get(key, key.replace("_", " ")): _shown(value, _ABSENT.get(key)) for key, value in config.items()}
     named |= {key.replace("_", " "): _shown(value) for key, value in knobs.items()}
@@ -164,6 +174,10 @@ def _number(value: Any) -> float:
 
 def _group(run: Run, by: str, titles: Mapping[str, str], found: Mapping[str, str]) -> str:
     """What a run is compared as, where it is not its setting."""
+    return _unchanged_group(run, by, titles, found) + (" (changed)" if run.marks else "")
+
+
+def _unchanged_group(run: Run, by: str, titles: Mapping[str, str], found: Mapping[str, str]) -> str:
     technique = str(run.config.get("technique"))
     if by == "technique" or (by == "p" and technique == "none"):
         return titles.get(technique, technique)
@@ -207,7 +221,20 @@ def _settings(run: Run, found: Mapping[str, str]) -> dict[str, str]:
     }
     knobs = _changed_knobs(technique, config.get("knobs") or {})
     named |= {key.replace("_", " "): _shown(value) for key, value in knobs.items()}
-    return {"network": network_of(run, found)} | named
+    changes = _changes(run)
+    return {"network": network_of(run, found)} | named | ({"changed": changes} if changes else {})
+
+
+def _changes(run: Run) -> str:
+    """What was changed while a run trained, and when; "" where nothing was."""
+    told = [
+        f"{change['name']} {_shown(change['before'])} → {_shown(change['after'])} at epoch {mark['epoch']:.3g}"
+        for mark in run.marks
+        for change in mark["changes"]
+    ]
+    if len(told) <= MOST_CHANGES_TOLD:
+        return ", ".join(told)
+    return f"{len(told)} times, first {told[0]}, last {told[-1]}"
 
 
 def _changed_knobs(technique: str, knobs: Mapping[str, Any]) -> dict[str, Any]:

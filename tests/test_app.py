@@ -234,7 +234,8 @@ def test_the_comparison_is_offered_as_csv_latex_and_json() -> None:
     test = opened("compare")
     assert not test.exception
     names = [part.proto.label for part in test.get("download_button")]
-    assert names == ["Table as CSV", "Curves as CSV", "Table as LaTeX", "All as JSON", "Runs as CSV"]
+    whole = ["Table as CSV", "Curves as CSV", "Table as LaTeX", "All as JSON", "All as a web page"]
+    assert names == [*whole, "Runs as CSV"]
 
 
 def test_a_curve_follows_new_records_of_a_run() -> None:

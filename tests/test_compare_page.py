@@ -3,10 +3,12 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import services
 from core.config import Config
 from core.jobs import LocalEngine
 from core.runs import RunStore
 from tests.test_app import opened, trained, words
+from tests.test_confusion import kept
 
 EVIL = "<img src=x onerror=alert(1)> **b** [l](x) `c` $x$ :red[r]"
 
@@ -119,3 +121,17 @@ def test_of_two_selected_runs_only_what_differs_is_told() -> None:
     assert not {"seed", "epochs", "dataset"} & set(told.index)
     again = trained("standard", 0, 0.8)
     assert "Nothing: these runs have the same settings" in words(compare(runs=f"{one},{again}"))
+
+
+def test_the_confusion_matrix_of_selected_runs_is_drawn_or_said_why_not() -> None:
+    store, run = kept()
+    other = trained("none", 0, 0.9)
+    test = compare(runs=run.id, confusion="true")
+    found = services.confusion(run)
+    assert f"{100 * found.accuracy:.1f} % are right. Most often: " in words(test).replace("\\", "")
+    assert "There are no weights" in words(compare(runs=other, confusion="true"))
+    assert "Select one run in the list" in words(compare(confusion="true"))
+    store.delete(run.id)
+    absent, missing = kept("mnist", "mnist-none")
+    absent.finish(missing.id, "done", final={"test_accuracy": 0.9})
+    assert "MNIST is not in" in words(compare(runs=missing.id, confusion="true"))

@@ -33,6 +33,7 @@ class FakeRun:
     name: str = "a run"
     tags: tuple[str, ...] = ()
     experiment: str | None = None
+    marks: tuple[Any, ...] = ()
 
 
 NUMBERS = count()

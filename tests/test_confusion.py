@@ -100,5 +100,5 @@ def test_images_of_other_classes_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     store, run = kept()
     other = replace(DIGITS, classes=tuple("abcdefghij"))
     monkeypatch.setattr(confusion, "load", lambda *_, **__: other)
-    with pytest.raises(CheckpointError, match="not those that"):
+    with pytest.raises(CheckpointError, match="not those of"):
         confusion.of_run_on_test(store, run)

@@ -95,3 +95,34 @@ def test_a_default_that_is_left_out_does_not_differ() -> None:
     assert variants.differences([one, two]).empty
     assert variants.differences([]).empty
     assert variants.differences([one]).empty
+
+
+def marked(seed: int, *changes: tuple[str, Any, Any], epoch: float = 2.5) -> Any:
+    found: Any = run("standard", seed, 0.9, p=0.5)
+    found.marks = [
+        {"step": 9, "epoch": epoch, "seconds": 1.0, "changes": [{"name": n, "before": b, "after": a}]}
+        for n, b, a in changes
+    ]
+    return found
+
+
+@pytest.mark.parametrize("by", list(variants.GROUPINGS))
+def test_a_run_that_was_changed_while_it_trained_is_never_pooled_with_one_that_was_not(by: str) -> None:
+    rows = variants.table([run("standard", 0, 0.9, p=0.5), marked(1, ("p", [0.5, 0.5], [0.2, 0.2]))], by=by)
+    plain, changed = rows["variant"]
+    assert plain != changed
+    assert "changed" in changed
+    assert "changed" not in plain
+
+
+def test_the_setting_says_what_was_changed_and_when() -> None:
+    many = [("lr", 1e-3, 1e-4 * n) for n in range(1, 5)]
+    runs = [marked(0, ("p", [0.5], [0.2])), marked(1, ("p", [0.5], [0.2]), epoch=3), marked(2, *many)]
+    assert list(variants.table([*runs, run("standard", 0, 0.9, p=0.5)])["variant"]) == [
+        "standard (changed p 0.5 → 0.2 at epoch 2.5)",
+        "standard (changed p 0.5 → 0.2 at epoch 3)",
+        "standard (changed 4 times, first lr 0.001 → 0.0001 at epoch 2.5, last lr 0.001 → 0.0004 at epoch 2.5)",
+        "standard",
+    ]
+    told = variants.differences([runs[0], run("standard", 0, 0.9, p=0.5)])
+    assert list(told.loc["changed in training"]) == ["p 0.5 → 0.2 at epoch 2.5", "–"]

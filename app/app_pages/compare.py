@@ -1,11 +1,15 @@
 """Compare: what the finished runs say, and what they do not."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from app import charts, epoch_curves, services
+from app.charts import Chart
+from app.compare_confusion import confusions
+from app.compare_document import comparison_document
 from app.compare_files import download, offer
 from app.compare_runs import TITLES, filters, named_runs, run_list, undo
 from app.compare_table import difference_note, pooled_note, shown_summary, time_note
@@ -48,11 +52,12 @@ def page() -> None:
         lead.html('<p class="ds-lead">No run matches these filters: take one away to compare again.</p>')
         return
     selected = run_list(shown, listed[listed["id"].isin([run.id for run in shown])])
+    confusions([run for run in shown if run.id in selected])
     rows = listed[listed["id"].isin(selected or [run.id for run in shown])]
     lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows, KINDS.get(by, "group")))}</p>')
     with above:
-        curves = figures(rows, {run.id: run.seq for run in shown})
-        numbers(rows, listed, curves, by)
+        curves, drawn = figures(rows, {run.id: run.seq for run in shown})
+        numbers([run for run in shown if run.id in set(rows["id"])], rows, listed, curves, drawn, by)
 
 
 def empty() -> None:
@@ -104,27 +109,29 @@ def data_title(data: str) -> str:
     return DATASETS[data].title if data in DATASETS else data
 
 
-def figures(rows: pd.DataFrame, seqs: Mapping[str, int]) -> pd.DataFrame:
-    """Accuracy per epoch, and accuracy against time; returns the curves."""
-    finished = rows.dropna(subset=["test_accuracy"])
+def figures(rows: pd.DataFrame, seqs: Mapping[str, int]) -> tuple[pd.DataFrame, list[Chart]]:
+    """Accuracy per epoch, and accuracy against time; returns the curves, and what was drawn."""
     curves = epoch_curves.curves(rows, seqs)
     summary = comparison.summary(rows)
+    drawn = []
     left, right = st.columns(2, gap="large")
     if not curves.empty:
         with left:
-            plot(charts.accuracy_per_epoch(curves, list(summary["variant"])), key="per-epoch")
+            drawn.append(charts.accuracy_per_epoch(curves, list(summary["variant"])))
+            plot(drawn[-1], key="per-epoch")
             if (curves["n"] > 1).any():
                 st.caption("Line: mean over seeds. Band: ± one standard deviation.")
-    if finished.empty:
-        return curves
-    base = comparison.reference(rows)
-    with right:
-        plot(charts.accuracy_against_time(summary, f"× {base}"), key="against-time")
-        st.caption(plain_text(time_note(rows, str(base))))
-    return curves
+    if (base := comparison.reference(rows)) is not None:
+        with right:
+            drawn.append(charts.accuracy_against_time(summary, f"× {base}"))
+            plot(drawn[-1], key="against-time")
+            st.caption(plain_text(time_note(rows, base)))
+    return curves, drawn
 
 
-def numbers(rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame, by: str) -> None:
+def numbers(
+    runs: list[Run], rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame, drawn: list[Chart], by: str
+) -> None:
     """The table: what was reached and at what cost, and the difference to a pinned baseline, selected or not."""
     summary = comparison.summary(rows)
     if summary.empty:
@@ -132,18 +139,23 @@ def numbers(rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame, by: 
     st.header("Test accuracy and time", anchor=False)
     pinned = choose_baseline(listed, by)
     tests = baseline.against(pd.concat([rows, listed[listed["variant"] == pinned]]).drop_duplicates("id"), pinned)
+    kind = "Technique" if by == "setting" else variants.GROUPINGS[by]
     with st.container(key="compare-table"):
-        shown = shown_summary(summary, tests, pinned, variants.GROUPINGS[by] if by != "setting" else "Technique")
+        shown = shown_summary(summary, tests, pinned, kind)
         st.table(shown, border="horizontal", hide_index=True, alt="Test accuracy and time")
     st.markdown(plain_text(baseline.verdict(tests, pinned)))
     st.caption(plain_text(" ".join(filter(None, [difference_note(tests, pinned), pooled_note(rows)]))))
+    title = " and ".join(group_title(*names) for names in rows[["dataset", "network"]].drop_duplicates().to_numpy())
     with st.container(horizontal=True):
         download(summary.merge(tests, how="left", on="variant"), "Table as CSV", "dropscope-summary.csv")
         download(curves, "Curves as CSV", "dropscope-curves.csv")
-        caption = f"{group_title(*rows.iloc[0][['dataset', 'network']])}."
-        offer(report.latex(summary, tests, pinned, caption), "Table as LaTeX", "dropscope-summary.tex", "text/x-tex")
+        offer(
+            report.latex(summary, tests, pinned, f"{title}."), "Table as LaTeX", "dropscope-summary.tex", "text/x-tex"
+        )
         content = report.as_json(summary, tests, pinned, curves, list(rows["id"]))
         offer(content, "All as JSON", "dropscope-comparison.json", "application/json")
+        page = partial(comparison_document, title, runs, rows, tests, pinned, kind, drawn)
+        offer(page, "All as a web page", "dropscope-comparison.html", "text/html")
 
 
 def choose_baseline(listed: pd.DataFrame, by: str) -> str:

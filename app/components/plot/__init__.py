@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -25,20 +26,21 @@ def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 38
 
     A ``square`` one has room for a square of data and a colour bar, within ``height``.
     """
-    _render(
-        key=key,
-        data={
-            "figure": chart.figure.to_json(),
-            "title": chart.title,
-            "alt": chart.alt,
-            "legend": [{"name": name, **look.to_dict()} for name, look in chart.legend.items()],
-            "dark": dict(chart.dark),
-            "hidden": list(hidden),
-            "height": height,
-            "square": square,
-            "plotly": PLOTLY_URL,
-        },
-    )
+    _render(key=key, data=figure_data(chart, hidden, height, square) | {"plotly": PLOTLY_URL})
 
 
-__all__ = ["plot"]
+def figure_data(chart: Chart, hidden: Sequence[str] = (), height: int = 380, square: bool = False) -> dict[str, Any]:
+    """What the browser-side part draws a chart from."""
+    return {
+        "figure": chart.figure.to_json(),
+        "title": chart.title,
+        "alt": chart.alt,
+        "legend": [{"name": name, **look.to_dict()} for name, look in chart.legend.items()],
+        "dark": dict(chart.dark),
+        "hidden": list(hidden),
+        "height": height,
+        "square": square,
+    }
+
+
+__all__ = ["figure_data", "plot"]

@@ -1,0 +1,55 @@
+"""Which classes the networks of the selected runs take for which."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import services
+from app.compare_charts import confusion_chart
+from app.components.plot import plot
+from app.controls import Switch, address, notices, plain_text, warn
+from core.confusion import Confusion
+from core.data import DataError
+from core.runs import Run, StoreError
+
+SIDE_BY_SIDE = 2
+SHOW = Switch("confusion", "Confusion matrix", False, "Which classes of the test set the selected runs take for which.")
+# The smallest difference of accuracies that is not rounding: one image of a hundred thousand.
+SAME = 1e-5
+
+
+def confusions(chosen: Sequence[Run]) -> None:
+    """A switch, and the matrices of one or two selected runs side by side."""
+    warn(notices(address(), [SHOW]))
+    if not SHOW.draw():
+        return
+    if not 1 <= len(chosen) <= SIDE_BY_SIDE:
+        st.caption("Select one run in the list, or two to compare them.")
+        return
+    for place, run in zip(st.columns(SIDE_BY_SIDE, gap="large"), chosen, strict=False):
+        with place:
+            matrix(run)
+
+
+def matrix(run: Run) -> None:
+    """A run's confusion matrix with its most frequent mistakes in words, or why there is none."""
+    if not run.ended:
+        st.caption(plain_text(f"{run.name} is still {run.status}: its network is tested when it has ended."))
+        return
+    try:
+        with st.spinner("Testing the network …"):
+            found = services.confusion(run)
+    except (DataError, StoreError) as error:
+        st.caption(plain_text(f"{run.name}: {error}"))
+        return
+    plot(confusion_chart(found, run.name), key=f"confusion-{run.id}", height=480, square=True)
+    st.caption(plain_text(told(found, run.final.get("test_accuracy"))))
+
+
+def told(found: Confusion, recorded: float | None) -> str:
+    """The most frequent mistakes, and how the accuracy stands to that which the run recorded."""
+    worst = [f"{true} taken for {answer} ({n} of {of})" for true, answer, n, of in found.mistakes(3)]
+    said = f"{100 * found.accuracy:.1f} % are right. Most often: {', '.join(worst)}." if worst else "All are right."
+    if recorded is None or abs(found.accuracy - recorded) < SAME:
+        return said
+    return f"{said} Tested anew on the CPU in 32 bit; the run recorded {100 * recorded:.2f} %."
