@@ -192,13 +192,14 @@ class Text:
     default: str = ""
     help: str | None = None
     placeholder: str | None = None
+    most: int = 1000
 
     def problem(self, values: Sequence[str]) -> str | None:
         return None
 
     def draw(self) -> str:
         return st.text_input(
-            self.label, self.default, max_chars=1000, key=self.key, help=self.help, placeholder=self.placeholder,
+            self.label, self.default, max_chars=self.most, key=self.key, help=self.help, placeholder=self.placeholder,
             bind="query-params",
         ).strip()  # fmt: skip
 

@@ -1,12 +1,11 @@
 """The options of techniques as widgets, wherever a page offers them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from app.controls import Control, knob_control
-from app.experiment import changed
 from core.dropout import TECHNIQUES
 
 
@@ -23,3 +22,8 @@ def technique_options(name: str) -> dict[str, Any]:
 def option_controls(names: Iterable[str]) -> list[Control]:
     """The controls of all options of these techniques."""
     return [knob_control(name, knob) for name in names if name in TECHNIQUES for knob in TECHNIQUES[name].knobs]
+
+
+def changed(knobs: Sequence[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Only the options that differ from their defaults, so that a config says what was chosen."""
+    return {knob.name: values[knob.name] for knob in knobs if values.get(knob.name, knob.default) != knob.default}

@@ -16,13 +16,15 @@ import streamlit as st
 from app import access
 from app.controls import plain_text
 from app.reading import Reader
-from core.config import Config, ConfigError
+from core.config import ConfigError
 from core.data import DataError
 from core.home import HomeError, home
 from core.jobs import LocalEngine
 from core.jobs.places import Turn
 from core.runs import Run, RunStore, StoreError, steps
 from core.runs.steps import Batch
+from core.sweep import Experiment
+from core.sweep.running import Planned, begin, plan
 
 if TYPE_CHECKING:
     from core.confusion import Confusion
@@ -70,11 +72,18 @@ def may_change() -> bool:
     return access.permitted()
 
 
-def start(configs: Sequence[Config]) -> list[str]:
-    """Queue one run a config, all checked before the first is queued; returns their ids."""
+def start(experiment: Experiment) -> list[str]:
+    """Start the runs of an experiment, or go on with them where it has a name; all checked before the first.
+
+    Returns the ids of all its runs.
+    """
     engine = _engine()
-    checked = [config.validated() for config in configs]
-    return [engine.submit(config) for config in checked]
+    return begin(engine, planned(experiment), experiment.name)
+
+
+def planned(experiment: Experiment) -> list[Planned]:
+    """What :func:`start` would do with each run."""
+    return plan(store(), experiment)
 
 
 def act(verb: str, ids: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from app.access import Access, AccessError
 from core.config import Config
 from core.jobs import LocalEngine
 from core.runs import RunStore
+from core.sweep import Experiment
 
 APP = Path(__file__).parent.parent / "app"
 REFUSAL = "This needs the access code: enter it at the top of the page, then try again."
@@ -110,8 +111,8 @@ def test_somebody_from_elsewhere_needs_it_whatever_the_server_was_told(capsys: p
 
 def changes(run: str) -> Iterator[tuple[str, Any]]:
     """Everything by which a page changes runs."""
-    yield "start", lambda: services.start([Config()])
-    yield "start, which reads folders", lambda: services.start([Config(dataset="/nowhere/at/all")])
+    yield "start", lambda: services.start(Experiment())
+    yield "start, which reads folders", lambda: services.start(Experiment(dataset="/nowhere/at/all"))
     for verb in ("pause", "resume", "stop", "step-batch", "step-epoch"):
         yield verb, lambda verb=verb: services.act(verb, [run])
     yield "adjust", lambda: services.adjust([run], {"p": 0.3})
@@ -137,7 +138,7 @@ def test_without_the_code_nothing_can_be_changed_and_everything_read(visitor: di
 def test_with_the_code_everything_can_be_changed(visitor: dict[str, str]) -> None:
     admit(visitor)
     assert services.may_change()
-    run = services.start([Config()])[0]
+    run = services.start(Experiment())[0]
     services.act("stop", [run])
     services.rename(run, "Another")
     services.tag([run], add=["new"])

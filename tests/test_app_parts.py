@@ -13,12 +13,13 @@ import torch
 from starlette.applications import Starlette
 
 from app import charts, controls, live, routes, server, services, theme
-from app.experiment import Experiment, changed
 from app.keeping import bytes_of, kept_within
+from app.options import changed
 from core import comparison, variants
 from core.config import Config, ConfigError
 from core.dropout import TECHNIQUES, Knob
 from core.runs import RunStore, StoreError
+from core.sweep import Experiment
 
 NAMES = ["none", *TECHNIQUES]
 
@@ -116,15 +117,9 @@ def test_every_knob_of_every_technique_has_a_control() -> None:
     assert len(found) == len(set(found)) > 0
 
 
-def test_an_experiment_is_techniques_times_seeds_and_says_only_what_was_changed() -> None:
+def test_only_options_that_were_changed_are_said() -> None:
     knobs = [Knob("count", "layer", "h", choices=("layer", "active")), Knob("clamp", 10.0, "h")]
-    own = {"dropact": changed(knobs, {"count": "active", "clamp": 10.0})}
-    made = Experiment("digits", ["none", "dropact"], 5, 2, own, {"epochs": 3, "p": 0.4}).configs()
-    assert [(c.technique, c.seed, c.epochs, c.p) for c in made] == [
-        ("none", 5, 3, 0.4), ("dropact", 5, 3, 0.4), ("none", 6, 3, 0.4), ("dropact", 6, 3, 0.4),
-    ]  # fmt: skip
-    assert made[1].knobs == {"count": "active"}
-    assert made[0].knobs == {}
+    assert changed(knobs, {"count": "active", "clamp": 10.0}) == {"count": "active"}
 
 
 def test_text_of_people_is_not_read_as_markdown() -> None:
@@ -248,7 +243,7 @@ def test_the_server_answers_to_this_machine_and_to_hosts_that_were_named(monkeyp
 
 def test_nothing_starts_when_one_of_the_configs_is_wrong() -> None:
     with pytest.raises(ConfigError, match=r"p is the probability of dropping and must lie between 0 and 1, got 1\.5"):
-        services.start([Config(), Config(p=1.5)])
+        services.start(Experiment(p=(0.5, 1.5)))
     assert RunStore().list() == []
 
 

@@ -101,7 +101,7 @@ class RunStore:
             }
         )
         with self._database.write() as db:
-            if experiment is not None and (known := _of_experiment(db, experiment, json.loads(row["config"]))):
+            if experiment is not None and (known := _of_experiment(db, experiment, row["config"])):
                 return known
             while db.execute("SELECT 1 FROM runs WHERE id = ?", (row["id"],)).fetchone():
                 row["id"] = new_id(now)
@@ -416,10 +416,11 @@ def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sql
     return row
 
 
-def _of_experiment(db: sqlite3.Connection, experiment: str, config: Changes) -> str | None:
+def _of_experiment(db: sqlite3.Connection, experiment: str, config: str) -> str | None:
     """The run of an experiment that has this config, if there is one."""
-    rows = db.execute("SELECT id, config FROM runs WHERE deleted IS NULL AND experiment = ?", (experiment,))
-    return next((str(row["id"]) for row in rows if json.loads(row["config"]) == config), None)
+    query = "SELECT id FROM runs WHERE deleted IS NULL AND experiment = ? AND config = ?"
+    row = db.execute(query, (experiment, config)).fetchone()
+    return None if row is None else str(row["id"])
 
 
 def _unknown(run_id: str) -> UnknownRunError:

@@ -53,6 +53,12 @@ class Experiment:
     settings: Mapping[str, Any] = field(default_factory=dict)
     knobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """How many runs these are, without checking them."""
+        noisy = len({*self.techniques} - {"none"}) * len({*self.p}) + ("none" in self.techniques)
+        return noisy * len({*self.networks}) * len({*self.seeds})
+
     def configs(self) -> list[Config]:
         """One checked config a run, no two alike: all of the first seed, then of the next, so that early ones compare.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
 
-from core.sweep.experiment import MOST_RUNS, SETTINGS, Experiment, ExperimentError, Place
+from core.sweep.experiment import MOST_RUNS, SETTINGS, Experiment, ExperimentError, P, Place
 
 AXES = ("networks", "techniques", "p", "seeds")
 KEYS = ("name", "dataset", *AXES, *SETTINGS, "knobs")
@@ -79,6 +80,25 @@ def to_yaml(experiment: Experiment) -> str:
     return str(
         yaml.dump(values, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
     )
+
+
+def probabilities(text: str) -> tuple[P, ...]:
+    """Values of p as a person writes them in a line, ``0.2, [0.1, 0.3]``; none, as ``(None,)``, in an empty one."""
+    if not text.strip():
+        return (None,)
+    found: tuple[P, ...] = ()
+    with suppress(ExperimentError):
+        found = _axis("p", _read(f"[{text}]")[0])
+    if not found or not all(map(_is_p, found)):
+        raise ExperimentError(
+            "p is numbers from 0 to 1 with commas between, as 0.2, 0.5; in brackets, as [0.1, 0.3], one for each layer."
+        )
+    return found
+
+
+def _is_p(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1 for p in values)
 
 
 def _read(text: str) -> tuple[Any, dict[Place, int]]:
