@@ -14,7 +14,7 @@ from app import live
 from core.config import Config, ConfigError
 from core.data import Dataset, load
 from core.jobs import JobError, LocalEngine, processes
-from core.runs import Run, RunStore
+from core.runs import Run, RunStore, steps
 from core.training import Trainer
 from core.training.changes import as_changes, checked
 from tests.waiting import wait_for
@@ -66,6 +66,9 @@ def test_a_run_goes_by_batches_and_epochs_as_asked(engine: LocalEngine, store: R
     for more in (1, 2):
         engine.step(run_id, "batch")
         assert paused(engine, run_id, step + more).latest["loss"] > 0
+        batch = steps.load(store.folder(run_id))
+        assert batch is not None
+        assert (batch.step, len(batch.places)) == (step + more, 2)
     engine.step(run_id, "epoch")
     whole = wait_for(lambda: run if (run := paused(engine, run_id)).latest["epoch"] % 1 == 0 else None)
     assert whole.latest["val_loss"] > 0

@@ -142,7 +142,8 @@ def test_resume_is_bit_identical(few: Dataset, settings: dict[str, object], stop
         assert torch.equal(resumed.model.state_dict()[key], value), key
 
     def measured(r: Progress) -> tuple[object, ...]:
-        return r.kind, r.step, r.loss, r.accuracy, r.val_loss, r.val_accuracy, r.train_eval_loss, r.test_accuracy, r.p
+        results = r.loss, r.accuracy, r.val_loss, r.val_accuracy, r.train_eval_loss, r.test_accuracy
+        return r.kind, r.step, *results, r.p, r.dropped, r.active_dropped, r.dead, r.layers
 
     assert [measured(r) for r in records] == [measured(r) for r in expected]
     assert records[-1].train_seconds >= records[stop_after - 1].train_seconds, "time goes on from where it was"

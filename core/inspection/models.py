@@ -57,10 +57,15 @@ def positions(model: nn.Module, x: Tensor) -> list[Position]:
         model.eval()
         names = {module: name for name, module in model.named_modules()}
         for index, layer in enumerate(dropouts(model)):
-            title = names[layer].split(".")[0].replace("_", " ")
             units = tuple(_output(model, layer, x[:1]).shape[1:])
-            found.append(Position(index, title.capitalize() if not title.isdecimal() else f"Layer {title}", units))
+            found.append(Position(index, title(names[layer]), units))
     return found
+
+
+def title(name: str) -> str:
+    """What a person calls the part of a network whose module has this name: "hidden_1.dropout" is in "Hidden 1"."""
+    words = name.split(".")[0].replace("_", " ")
+    return f"Layer {words}" if words.isdecimal() else words.capitalize()
 
 
 def activations(model: nn.Module, x: Tensor, position: int) -> Tensor:

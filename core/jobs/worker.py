@@ -21,7 +21,7 @@ from core.jobs.engine import JobError, how_to_resume
 from core.jobs.keeper import LONGEST_TURN, Ending, Keeper
 from core.jobs.processes import cores, owner_of
 from core.jobs.troubles import OUT_OF_MEMORY, is_out_of_memory, named
-from core.runs import Owner, Run, RunStore, StoreError, SupersededError
+from core.runs import Owner, Run, RunStore, StoreError, SupersededError, steps
 from core.runs.database import explain
 
 if TYPE_CHECKING:
@@ -260,7 +260,11 @@ def _train(
 
 
 def _one_batch(trainer: Trainer, keeper: Keeper) -> Progress:
-    return trainer.advance(steps=1)
+    """One step, and what it did in the run's folder, before anybody is told of it."""
+    progress, batch = trainer.single()
+    if batch:
+        steps.save(keeper.store.folder(keeper.run.id), batch)
+    return progress
 
 
 def _taken(run: Run, *, owner: Owner, attempt: int | None) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,12 @@ from core.references import Architecture, fixed_order, noiseless, reference_acti
 from core.training.best import Best
 from core.training.changes import Changes, as_changes, as_mark, checked, knobs_of, one_or_each, set_knob
 from core.training.evaluation import evaluate
+from core.training.observing import Masks, means, observed
 from core.training.progress import Progress
 from models import build, network_for
+
+if TYPE_CHECKING:
+    from core.runs.steps import Batch
 
 # A network that knows nothing has loss ln(classes); twenty times that is confidently wrong, and no way back is known.
 DIVERGED = 20.0
@@ -62,7 +66,7 @@ class Trainer:
         self._tally = torch.zeros(
             2, 3, device=self.device
         )  # (since the record, over the epoch) x (loss, right, images)
-        self._recorded = 0.0
+        self._masks = Masks()
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())
 
     def _build(self) -> nn.Module:
@@ -109,6 +113,19 @@ class Trainer:
         """Train up to the next record, which comes after so many ``steps`` at the latest."""
         with self._own_random_numbers():
             return self._advance(steps)
+
+    def single(self) -> tuple[Progress, Batch | None]:
+        """Take one optimiser step, and tell what it did; None where the run ends without another."""
+        from core.training.capture import Capture
+
+        before = self.step
+        with Capture(self.model) as capture:
+            record = self.advance(steps=1)
+        if self.step == before:
+            return record, None
+        examples = self.data.train.take(self._batches[1][before % self.steps_per_epoch])
+        epoch, lr = self.step / self.steps_per_epoch, self.optimizer.param_groups[0]["lr"]
+        return record, capture.batch(examples, self.config.technique, self.data.classes, self.step, epoch, lr)
 
     def adjust(self, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Change p, lr or knobs from the next step on; [{"name", "before", "after"}] of what differs from before.
@@ -167,9 +184,14 @@ class Trainer:
             return self._finish()
         started = time.perf_counter()
         seen = self.step
+        self._masks = Masks()
         due = min(self.config.record_every, self._seconds_left())
         while True:
-            self._train_step()
+            # The same step in every epoch, so that a resumed run measures what one never disturbed does.
+            last = (self.step + 1) % self.steps_per_epoch == 0
+            # Not twice in an epoch that takes one record: looking costs about a tenth of a small network's step.
+            first = self.step == seen and (steps is not None or seen % self.steps_per_epoch > 0)
+            self._train_step(look=first or last)
             at_end = self.step % self.steps_per_epoch == 0
             enough = steps is not None and self.step - seen >= steps
             if at_end or enough or time.perf_counter() - started >= due:
@@ -179,8 +201,9 @@ class Trainer:
         self.train_seconds += seconds
         if problem := self._trouble(loss, seen):
             return self._fail(problem)
-        record = self._record("step", loss=loss, accuracy=accuracy, images_per_s=images / seconds)
-        return self._end_epoch(record) if at_end else record
+        layers = self._masks.read()
+        record = self._record("step", loss=loss, accuracy=accuracy, images_per_s=images / seconds, **means(layers))
+        return self._end_epoch(replace(record, layers=layers or None)) if at_end else record
 
     def _seconds_left(self) -> float:
         budget = self.config.time_budget
@@ -196,7 +219,7 @@ class Trainer:
             return f"The validation loss has not fallen for {epochs}."
         return None
 
-    def _train_step(self) -> None:
+    def _train_step(self, look: bool = False) -> None:
         self._make_planned()
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         if batch == 0 or self._batches[0] != epoch:
@@ -204,7 +227,7 @@ class Trainer:
         index = self._batches[1][batch]
         x, y = self.data.normalise(self.data.train.x[index]), self.data.train.y[index]
         self.model.train()
-        with self._autocast():
+        with self._autocast(), observed(self.model, self._masks.see) if look else nullcontext():
             out = self.model(x)
         loss = F.cross_entropy(out.float(), y)
         self.optimizer.zero_grad(set_to_none=True)
