@@ -23,7 +23,7 @@ NO_VENV := This Python has no venv module: install it (on Debian and Ubuntu: apt
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint clean
+.PHONY: help run test test-all lint bench clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
@@ -41,6 +41,9 @@ lint: $(DEV) ## ruff, and mypy on core and models
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
+
+bench: $(RUN) ## what the layers cost on this machine, beside their budgets (ARGS="layers --quick")
+	$(BIN) -m core bench $(ARGS)
 
 clean: ## remove .venv and the tools' caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from core.cli.bench_commands import bench
 from core.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from core.cli.run_commands import runs
 from core.cli.sweep_command import sweep
@@ -44,6 +45,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(runs)
+main.add_command(bench)
 main.add_command(sweep)
 
 

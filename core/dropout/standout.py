@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from .base import Effect, Knob, Noise, uniforms
+from .base import Effect, Knob, Noise, multiply_mask, uniforms
 from .wrapper import Activation, LayerDropout, output_shape
 
 
@@ -107,7 +107,7 @@ class Standout(LayerDropout):
         g = self.keep(a)
         kept = noise[0] < g
         if not self.learn:
-            return self.activate(a) * kept
+            return multiply_mask(self.activate(a), kept)
         m = g + (kept.to(g.dtype) - g).detach()
         return self.activate(a) * m.to(a.dtype)
 

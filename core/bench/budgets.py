@@ -1,0 +1,89 @@
+"""What things may cost: each budget beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.bench.results import Growth, Result
+
+Finding = Result | Growth
+
+PAPERS_SIZE = {"B": 100, "N": 1000}
+RANKED = ("dropact", "dropinv", "dropcorr")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on a ratio, or on the exponent of a growth.
+
+    Attributes:
+        what: it in words.
+        bench, case, against, where: which finding it is about; ``against`` names what ``over`` is for a growth.
+        limit: the ratio allowed, or at least wanted where ``at_least``.
+    """
+
+    what: str
+    bench: str
+    case: str
+    against: str
+    limit: float
+    where: Mapping[str, Any] = field(default_factory=dict)
+    at_least: bool = False
+
+    def concerns(self, finding: Finding) -> bool:
+        """Whether it is about this finding."""
+        named = finding.over if isinstance(finding, Growth) else finding.against
+        same = (finding.bench, finding.case, named) == (self.bench, self.case, self.against)
+        return same and all(finding.where.get(key) == value for key, value in self.where.items())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A budget, what was measured (None: nothing was), its 95 % interval if it has one, and whether it is met."""
+
+    budget: Budget
+    measured: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """By the median; None where nothing was measured."""
+        if self.measured is None:
+            return None
+        return self.measured >= self.budget.limit if self.budget.at_least else self.measured <= self.budget.limit
+
+
+def verdicts(findings: Iterable[Finding], benches: Iterable[str], device: str) -> list[Verdict]:
+    """Each budget of these benches on ``device``, with the finding that it is about."""
+    found, wanted = list(findings), set(benches)
+    return [_verdict(b, found) for b in BUDGETS if b.bench in wanted and b.where.get("device", device) == device]
+
+
+def _verdict(budget: Budget, findings: list[Finding]) -> Verdict:
+    for finding in findings:
+        if budget.concerns(finding):
+            if isinstance(finding, Growth):
+                return Verdict(budget, finding.exponent)
+            return Verdict(budget, finding.ratio, finding.low, finding.high)
+    return Verdict(budget, None)
+
+
+def _layer(case: str, device: str, limit: float, against: str = "nn.Dropout", *, at_least: bool = False) -> Budget:
+    what = f"{case}, forward and backward, against {against}"
+    return Budget(what, "layers", case, against, limit, {**PAPERS_SIZE, "device": device}, at_least)
+
+
+BUDGETS: tuple[Budget, ...] = (
+    _layer("standard", "cpu", 0.7),
+    _layer("gaussian", "cpu", 1.0),
+    *(_layer(name, "cpu", 1.25) for name in RANKED),
+    _layer("standard", "cuda", 1.1),
+    *(_layer(name, "cuda", 3.0) for name in ("gaussian", "variational", *RANKED)),
+    *(_layer(f"{name}, captured", "cuda", 1.5, "nn.Dropout, captured") for name in ("standard", "gaussian", *RANKED)),
+    _layer("dropcorr, eigendecomposition", "cpu", 50.0, "dropcorr", at_least=True),
+    _layer("dropcorr, jittered Cholesky", "cpu", 10.0, "dropcorr", at_least=True),
+    Budget("dropcorr: exponent of its growth with N", "layers", "dropcorr", "N", 1.05),
+)

@@ -1,0 +1,75 @@
+"""``python -m core bench``: what things cost on this machine, as ratios beside their budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli.run_commands import table
+from core.runs.schema import to_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from core.bench.budgets import Finding
+
+Measure = Callable[["torch.device", bool], Iterator["Finding"]]
+
+
+@click.command()
+@click.argument("what", nargs=-1, type=click.Choice(["layers"]))
+@click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps.")
+@click.option("--quick", is_flag=True, help="The paper's size alone: a minute rather than several.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines and nothing else.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with the results.")
+def bench(what: Sequence[str], device: str, quick: bool, as_json: bool, html: Path | None) -> None:
+    """Measure WHAT (all there is, where nothing is named) and hold it against the budgets."""
+    from core.bench import show
+    from core.bench.budgets import verdicts
+    from core.environment import choose_device, environment
+
+    chosen = choose_device(device)
+    about = environment(chosen)
+    wanted = list(what) or list(MEASURES)
+    if not as_json:
+        click.echo(f"{about['device_name']}, {about['threads']} threads, torch {about['torch']}", err=True)
+    findings = []
+    for name in wanted:
+        for finding in MEASURES[name](chosen, quick):
+            findings.append(finding)
+            if as_json:
+                click.echo(to_json({**show.as_json(finding), "environment": about}))
+            else:
+                click.echo("  ".join(cell for cell in show.as_row(finding) if cell), err=True)
+    judged = verdicts(findings, wanted, chosen.type)
+    if as_json:
+        for verdict in judged:
+            click.echo(to_json(show.as_json(verdict)))
+    else:
+        click.echo(table([show.HEADER, *map(show.as_row, findings)]))
+        click.echo("\n" + table([show.VERDICT_HEADER, *map(show.verdict_row, judged)]))
+    if html is not None:
+        _write(html, findings, judged, about)
+
+
+def _write(path: Path, findings: Any, judged: Any, about: Any) -> None:
+    from core.bench import show
+
+    try:
+        show.write_page(path, findings, judged, about)
+    except OSError as error:
+        raise click.UsageError(
+            f"The page cannot be written to {path} ({error.strerror}): name another file."
+        ) from error
+
+
+def _layers(device: torch.device, quick: bool) -> Iterator[Finding]:
+    from core.bench import layers
+
+    return layers.measure(layers.Plan(device, sizes=not quick))
+
+
+MEASURES: dict[str, Measure] = {"layers": _layers}

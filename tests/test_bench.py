@@ -1,0 +1,214 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from core.__main__ import run
+from core.bench import layers, literal, show, timing
+from core.bench.budgets import BUDGETS, verdicts
+from core.bench.memory import peak_bytes
+from core.bench.results import Growth, Result, results
+from core.dropout import TECHNIQUES
+from tests import oracles
+
+CPU = torch.device("cpu")
+
+
+class Clock:
+    """A clock that only work moves on."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.calls = 0.0, []
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
+
+    def work(self, name, seconds):
+        def step():
+            self.calls.append(name)
+            self.now += seconds
+
+        return step
+
+
+def test_works_are_timed_in_turn_and_each_gets_its_own_time(monkeypatch):
+    clock = Clock(monkeypatch)
+    works = {"slow": clock.work("slow", 3.0), "quick": clock.work("quick", 2.0), "short": clock.work("short", 1e-4)}
+
+    times = timing.interleaved(works, seconds=60.0, device=CPU)
+
+    assert times["slow"] == pytest.approx([3.0] * len(times["slow"]))
+    assert times["quick"] == pytest.approx([2.0] * len(times["quick"]))
+    assert times["short"] == pytest.approx([1e-4] * len(times["short"]))
+    assert {len(t) for t in times.values()} == {math.ceil(60 / 5.001)}
+    # What takes turns at the front cannot be favoured by standing behind the same neighbour.
+    order = [name for name, before in zip(clock.calls[1:], clock.calls, strict=False) if name != before]
+    fronts = {tuple(order[i : i + 3]) for i in range(len(order) - 2)}
+    assert len({front for front in fronts if len(set(front)) == 3}) >= 3
+
+
+def test_there_are_rounds_enough_however_long_one_takes(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    times = timing.interleaved({"a": clock.work("a", 100.0), "b": clock.work("b", 1.0)}, seconds=0.0, device=CPU)
+
+    assert len(times["a"]) == len(times["b"]) == timing.FEWEST_ROUNDS
+
+
+def test_a_ratio_is_taken_round_by_round():
+    slow_machine = np.array([1.0, 10.0, 1.0, 10.0, 1.0, 10.0, 1.0])
+
+    middle, low, high = timing.ratio(2 * slow_machine, slow_machine)
+
+    assert middle == low == high == 2.0
+
+
+@pytest.mark.parametrize("n", [6, 7, 9, 12, 25, 60, 200, 999])
+def test_the_interval_holds_the_median_with_95_percent_and_no_narrower_one_does(n):
+    low, high = timing._ranks(n)
+
+    def coverage(rank):  # that of the order statistics at rank and n - 1 - rank
+        return 1 - 2 * stats.binom.cdf(rank, n, 0.5)
+
+    assert high == n - 1 - low
+    assert coverage(low) >= 0.95
+    assert coverage(low + 1) < 0.95
+
+
+def test_growth_finds_the_exponent():
+    sizes = [64, 256, 1024]
+
+    assert timing.growth(sizes, [3e-6 * n**1.5 for n in sizes]) == pytest.approx(1.5)
+
+
+def test_the_peak_is_what_is_held_at_once():
+    million = 250_000  # float32 numbers of a megabyte
+
+    def work():
+        a = torch.ones(million)
+        b = a + 1
+        del a
+        return b + 1
+
+    assert peak_bytes(work, CPU) == pytest.approx(2e6, rel=0.01)
+
+
+@pytest.mark.parametrize("way", ["multinomial", "loop"])
+@pytest.mark.parametrize("name", ["dropact", "dropinv"])
+def test_literal_races_draw_as_the_paper_says(name, way):
+    torch.manual_seed(0)
+    weights = np.array([1.0, 2.0, 4.0, 0.5])
+    x = torch.tensor(weights, dtype=torch.float32).repeat(4000, 1)
+
+    fell = literal.LITERALS[name][way](x, 0.5) == 0
+
+    wanted = oracles.sequential_drop_sets(weights if name == "dropact" else 1 / weights, 2)
+    oracles.assert_sets_follow(fell.numpy(), wanted)
+
+
+@pytest.mark.parametrize("way", list(literal.LITERALS["dropcorr"]))
+def test_literal_dropcorr_samples_the_covariance(way):
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(4000, 6, generator=generator) @ torch.randn(6, 6, generator=generator)
+
+    ours = TECHNIQUES["dropcorr"](0.5)(x) == 0
+    theirs = literal.LITERALS["dropcorr"][way](x, 0.5) == 0
+
+    assert (theirs.sum(1) == 3).all()
+    oracles.assert_same_frequencies(ours.numpy(), theirs.numpy())
+
+
+def test_every_technique_is_measured_over_every_size(monkeypatch):
+    monkeypatch.setattr(timing, "SHORTEST", 0.0)
+    monkeypatch.setattr(layers, "SIZES", (4, 16))
+    monkeypatch.setattr(layers, "BATCHES", (1, 3))
+    monkeypatch.setattr(layers, "BATCH", 2)
+    monkeypatch.setattr(layers, "UNITS", 8)
+    monkeypatch.setattr(layers, "FITTED_FROM", 0)
+
+    found = list(layers.measure(layers.Plan(CPU, seconds=0.0)))
+
+    taken = [f for f in found if isinstance(f, Result)]
+    for name in TECHNIQUES:
+        sizes = {(f.where["B"], f.where["N"]) for f in taken if f.case == name}
+        assert sizes == {(2, 8), (2, 4), (2, 16), (1, 8), (3, 8)}, name
+    assert all(f.low <= f.ratio <= f.high and f.rounds >= timing.FEWEST_ROUNDS for f in taken)
+    grown = {(f.case, f.over) for f in found if isinstance(f, Growth)}
+    assert {("dropcorr", "N"), ("dropcorr", "B"), ("nn.Dropout", "N")} <= grown
+    assert {f"{name}, {way}" for name, ways in literal.LITERALS.items() for way in ways} <= {f.case for f in taken}
+
+
+def finding(case, against, seconds, base=1.0, **where):
+    return results("layers", {case: [seconds] * 7, against: [base] * 7}, against, where)[0]
+
+
+def test_budgets_are_held_against_what_they_are_about():
+    size = {"B": 100, "N": 1000, "device": "cpu"}
+    found = [
+        finding("standard", "nn.Dropout", 9.9, B=1, N=1000, device="cpu"),
+        finding("standard", "nn.Dropout", 0.69, **size),
+        finding("dropact", "nn.Dropout", 1.26, **size),
+        finding("dropcorr, eigendecomposition", "dropcorr", 50.0, **size),
+        Growth("layers", "dropcorr", "N", 1.04, 4096, 65536, {"device": "cpu"}),
+    ]
+
+    judged = {v.budget.what: v for v in verdicts(found, ["layers"], "cpu")}
+
+    assert judged["standard, forward and backward, against nn.Dropout"].met is True
+    assert judged["dropact, forward and backward, against nn.Dropout"].met is False
+    assert judged["dropinv, forward and backward, against nn.Dropout"].met is None
+    assert judged["dropcorr, eigendecomposition, forward and backward, against dropcorr"].met is True
+    assert judged["dropcorr: exponent of its growth with N"].met is True
+    assert not any("captured" in what for what in judged)
+
+
+def test_budgets_concern_techniques_that_there_are():
+    for budget in BUDGETS:
+        assert budget.case.partition(",")[0] in TECHNIQUES, budget
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The command on layers so small that it takes no time."""
+    for name, value in {"UNITS": 8, "BATCH": 2}.items():
+        monkeypatch.setattr(layers, name, value)
+    monkeypatch.setattr(layers.Plan, "__init__", _brief)
+
+
+def _brief(self, device, sizes=True):
+    for name, value in {"device": device, "sizes": False, "seconds": 0.0, "literal": False}.items():
+        object.__setattr__(self, name, value)
+
+
+def test_the_command_prints_results_beside_budgets(small, capsys, tmp_path):
+    page = tmp_path / "bench.html"
+
+    assert run(["bench", "layers", "--quick", "--device", "cpu", "--html", str(page)]) == 0
+
+    out = capsys.readouterr().out
+    assert "nn.Dropout" in out
+    assert "not measured" in out  # of the paper's size, which this is not
+    text = page.read_text(encoding="utf-8")
+    assert "Plotly.newPlot" in text
+    assert "cdn" not in text.partition("Plotly.newPlot")[2]
+
+
+def test_the_command_prints_json_and_nothing_else(small, capsys):
+    assert run(["bench", "layers", "--device", "cpu", "--json"]) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["kind"] for line in lines} == {"result", "budget"}
+    assert all("torch" in line["environment"] for line in lines if line["kind"] == "result")
+
+
+def test_a_page_that_cannot_be_written_is_said_in_a_sentence(small, capsys, tmp_path):
+    assert run(["bench", "layers", "--device", "cpu", "--html", str(tmp_path / "no" / "page.html")]) == 2
+
+    assert "name another file" in capsys.readouterr().err
+
+
+def test_times_read_as_people_write_them():
+    assert [show.duration(t) for t in (2.5, 0.0123, 4.2e-6)] == ["2.5 s", "12.3 ms", "4.2 µs"]
+    assert [show.times(r) for r in (0.7, 1.254, 123.4)] == ["0.7×", "1.25×", "123×"]
