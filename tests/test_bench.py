@@ -192,7 +192,8 @@ def test_the_command_prints_results_beside_budgets(small, capsys, tmp_path):
     assert "not measured" in out  # of the paper's size, which this is not
     text = page.read_text(encoding="utf-8")
     assert "Plotly.newPlot" in text
-    assert "cdn" not in text.partition("Plotly.newPlot")[2]
+    assert "<script src" not in text
+    assert "<link" not in text
 
 
 def test_the_command_prints_json_and_nothing_else(small, capsys):

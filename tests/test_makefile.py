@@ -161,4 +161,4 @@ def test_plain_make_lists_every_command() -> None:
     clean = {"PATH": os.environ["PATH"]}  # under `make test`, MAKELEVEL would make it announce its folder
     listed = subprocess.run(["make"], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=60, check=True)
     commands = {line.split()[1] for line in listed.stdout.splitlines()}
-    assert commands == {"help", "run", "test", "test-all", "lint", "clean"}
+    assert commands == {"help", "run", "test", "test-all", "lint", "bench", "clean"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from core.bench.budgets import Finding, Verdict
@@ -64,27 +68,38 @@ def times(ratio: float) -> str:
     return f"{ratio:.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
 
 
-def write_page(path: Path, findings: Sequence[Finding], judged: Sequence[Verdict], about: dict[str, Any]) -> None:
-    """One HTML file that opens without a network: the budgets, and ratios over sizes."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(rows=2, cols=1, specs=[[{"type": "table"}], [{"type": "xy"}]], row_heights=[0.45, 0.55])
-    columns = list(zip(*(verdict_row(v) for v in judged), strict=True)) or [()] * len(VERDICT_HEADER)
-    figure.add_trace(go.Table(header={"values": VERDICT_HEADER}, cells={"values": columns}), row=1, col=1)
-    for case, points in _over_units(findings).items():
-        sizes, ratios = zip(*sorted(points), strict=True)
-        figure.add_trace(go.Scatter(x=sizes, y=ratios, name=case, mode="lines+markers"), row=2, col=1)
-    title = "Time against nn.Dropout: " + ", ".join(f"{key} {value}" for key, value in about.items() if value)
-    figure.update_xaxes(type="log", title="N, units", row=2, col=1)
-    figure.update_yaxes(type="log", title="ratio", row=2, col=1)
-    figure.update_layout(title=title, height=1000)
-    figure.write_html(path, include_plotlyjs=True)
+def write_page(path: Path, findings: Sequence[Finding], judged: Sequence[Verdict], about: Mapping[str, Any]) -> None:
+    """One HTML file that opens without a network: the budgets, the ratios over N, and every result."""
+    here = files("core.bench").joinpath("page.html").read_text(encoding="utf-8")
+    page = Template(here).substitute(
+        about=html.escape(", ".join(f"{key} {value}" for key, value in about.items() if value)),
+        budgets=_table([VERDICT_HEADER, *map(verdict_row, judged)]),
+        results=_table([HEADER, *map(as_row, findings)]),
+        plotly=files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8"),
+        figure=json.dumps(_figure(findings)).replace("<", "\\u003c"),
+    )
+    path.write_text(page, encoding="utf-8")
 
 
-def _over_units(findings: Sequence[Finding]) -> dict[str, list[tuple[int, float]]]:
-    found: dict[str, list[tuple[int, float]]] = {}
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + row(rows[0], "th") + "".join(row(cells, "td") for cells in rows[1:]) + "</table>"
+
+
+def _figure(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Ratio over N, a line a layer, as plotly.js takes it."""
+    lines: dict[str, list[tuple[int, float]]] = {}
     for finding in findings:
         if isinstance(finding, Result) and finding.against == "nn.Dropout" and finding.where.get("B") == 100:
-            found.setdefault(finding.case, []).append((finding.where["N"], finding.ratio))
-    return found
+            lines.setdefault(finding.case, []).append((finding.where["N"], finding.ratio))
+    data = []
+    for case, points in lines.items():
+        sizes, ratios = zip(*sorted(points), strict=True)
+        data.append({"type": "scatter", "mode": "lines+markers", "name": case, "x": sizes, "y": ratios})
+    axes = {
+        "xaxis": {"type": "log", "title": {"text": "N, units"}},
+        "yaxis": {"type": "log", "title": {"text": "ratio"}},
+    }
+    return {"data": data, "layout": axes}
