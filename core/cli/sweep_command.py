@@ -36,10 +36,13 @@ _ACTIONS = {"start": "started", "resume": "resumed", "keep": "there already"}
 @click.command()
 @click.argument("spec", metavar="SPEC")
 @click.option("--engine", "engine_name", type=click.Choice(ENGINES), default="local", help="Where the runs train.")
+@click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster; default: the one that runs on this machine.")
+@click.option("--cpus-per-run", type=float, metavar="N", help="CPU cores, and threads, of a run on Ray; default 1.")
+@click.option("--gpus-per-run", type=float, metavar="N", help="Share of a GPU, as 0.25, of a run on Ray; default 1.")
 @click.option("--wait/--detach", default=True, help="Watch until all have ended, or only start them.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be started.")
 @json_option
-def sweep(spec: str, engine_name: str, wait: bool, dry_run: bool, as_json: bool) -> None:
+def sweep(spec: str, engine_name: str, wait: bool, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Train the runs of an experiment, which the YAML file SPEC describes (- is standard input).
 
     The same SPEC again goes on: runs that there are stay, those that ended early are resumed, missing ones start.
@@ -52,7 +55,7 @@ def sweep(spec: str, engine_name: str, wait: bool, dry_run: bool, as_json: bool)
     if dry_run:
         _say_plan(planned, as_json)
         return
-    engine = engine_named(engine_name, store)
+    engine = engine_named(engine_name, store, **options)
     ids = begin(engine, planned, experiment.name)
     _say_begun(experiment.name, planned, ids, as_json)
     if not wait:

@@ -98,16 +98,18 @@ def carry_out(
     *,
     limit: int | None = None,
     watch: Watch = lambda _: None,
+    heed_signals: bool = True,
 ) -> Run:
     """Train ``run``, which this process owns, with the trainer that ``make`` builds; the run afterwards.
 
     Args:
         limit: a paused run that is resumed waits until fewer than so many are running.
         watch: called with every record, once it is kept.
+        heed_signals: end the run tidily at Ctrl-C, SIGTERM and a hang-up.
     """
     keeper = Keeper(store, run)
     ending: tuple[Ending, str | None]
-    with Signals() as signals:
+    with Signals(heeded=heed_signals) as signals:
         try:
             ending = _train(make(), keeper, signals, limit, watch)
         except SupersededError:
@@ -142,7 +144,8 @@ class Signals:
 
     _WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the end of its terminal"}  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(self, *, heeded: bool = True) -> None:
+        self._heeded = heeded
         self.gently = False
         self.received: str | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -154,7 +157,7 @@ class Signals:
 
     def __enter__(self) -> Self:
         # Only the main thread may handle signals; elsewhere there are the requests in the store.
-        if threading.current_thread() is threading.main_thread():
+        if self._heeded and threading.current_thread() is threading.main_thread():
             for name in self._WORDS:
                 if number := getattr(signal, name, None):
                     self._before[number] = signal.signal(number, self._handle)
@@ -202,12 +205,7 @@ class _Wishes:
     def grant(self, progress: Progress) -> None:
         """Ask for a pause where ``progress`` ends the one step, or the one epoch, that was asked for."""
         if self._granted == "batch" or (self._granted == "epoch" and progress.kind == "epoch"):
-            pause = {"requested": "pause", "requested_at": time.time()}
-            self._store.change(
-                self._run.id,
-                lambda run: pause if run.requested == self._granted else None,
-                attempt=self._run.attempt,
-            )
+            self._store.change(self._run.id, partial(_pausing, after=self._granted), attempt=self._run.attempt)
             self._granted = "run"
             self._looked = float("-inf")
 
@@ -277,6 +275,10 @@ def _taken(run: Run, *, owner: Owner, attempt: int | None) -> dict[str, Any]:
         raise JobError(f"Run {run.id} is {why}: there is nothing to resume.")
     again = {"status": "running", "reason": None, "attempt": run.attempt + 1, "owner": owner, "slot": None}
     return again | {"requested": "run", "requested_at": time.time(), "seen": time.time()}
+
+
+def _pausing(run: Run, *, after: str) -> dict[str, Any] | None:
+    return {"requested": "pause", "requested_at": time.time()} if run.requested == after else None
 
 
 def _where_stopped(keeper: Keeper, signals: Signals) -> str:

@@ -404,7 +404,7 @@ class RunStore:
         self._database.close()
 
     def _state(self, run_id: str) -> Path:
-        return self.folder(run_id) / "state.pt"
+        return self.folder(run_id) / weights.STATE
 
 
 def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sqlite3.Row:

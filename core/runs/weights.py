@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+# What a run goes on from.
+STATE = "state.pt"
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that it holds either all of the old or all of the new, even after a crash.
 
