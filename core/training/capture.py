@@ -15,6 +15,7 @@ from core.dropout import Dropout, Effect, LayerDropout, Noise, dropouts
 from core.inspection.models import title
 from core.runs.steps import Batch, Place, Update
 from core.training.observing import observed
+from core.training.progress import Progress
 
 EXAMPLES = 8
 MOST_PLACES = 16
@@ -48,19 +49,17 @@ class Capture:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._hooks.close()
 
-    def batch(
-        self, examples: Split, technique: str, classes: tuple[str, ...], step: int, epoch: float, lr: float
-    ) -> Batch:
-        """What the step that was taken did to ``examples``, its batch; the rest as :class:`Batch` has it."""
+    def batch(self, examples: Split, classes: tuple[str, ...], technique: str, record: Progress) -> Batch:
+        """What the step that was taken, and led to ``record``, did to ``examples``, its batch."""
         assert self._logits is not None, "a step was taken"
         logits = self._logits.float()
         return Batch(
-            step=step,
-            epoch=epoch,
+            step=record.step,
+            epoch=record.epoch,
             technique=technique,
             drops=next((layer.drops for layer in dropouts(self._model)), ""),
             loss=F.cross_entropy(logits, examples.y).item(),
-            lr=lr,
+            lr=record.lr,
             size=len(examples),
             images=examples.x[:EXAMPLES].cpu(),
             labels=tuple(examples.y[:EXAMPLES].tolist()),

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from core.config import Config, ConfigError
 from core.data import Dataset, Split, load
-from core.dropout import DropCorr, dropouts, factory, kl, noise_parameters, set_p
-from core.dropout.schedules import p_at, refresh_every
+from core.dropout import dropouts, kl
 from core.environment import choose_device
 from core.randomness import preserved, random_state, seeded_state, set_random_state
 from core.references import Architecture, fixed_order, noiseless, reference_activations
 from core.training.best import Best
-from core.training.changes import Changes, as_changes, as_mark, checked, knobs_of, one_or_each, set_knob
+from core.training.construction import adam, network_of
+from core.training.dials import Dials
+from core.training.endings import early_end, seconds_left, trouble
 from core.training.evaluation import evaluate
 from core.training.observing import Masks, means, observed
 from core.training.progress import Progress
-from models import build, network_for
+from core.training.tally import Tally
+from models import network_for
 
 if TYPE_CHECKING:
     from core.runs.steps import Batch
-
-# A network that knows nothing has loss ln(classes); twenty times that is confidently wrong, and no way back is known.
-DIVERGED = 20.0
 
 
 class Trainer:
@@ -53,44 +51,17 @@ class Trainer:
         self.config = replace(self.config, network=network)
         self._random = seeded_state(config.seed, self.device)
         with self._own_random_numbers():
-            self.model = self._build().to(self.device)
+            self.model = network_of(self.config, self.data).to(self.device)
         self._random = seeded_state(config.seed, self.device)  # techniques differ in what they draw while being built
-        self.p = tuple(layer.p for layer in dropouts(self.model))
-        self.knobs = {name: knob.default for name, knob in knobs_of(config.technique).items()} | config.knobs
-        self._planned: dict[int, Changes] = {}
-        self.optimizer = self._optimizer()
+        self.optimizer = adam(self.config, self.model, self.device)
+        self._dials = Dials(self.config, self.model, self.optimizer, self.steps_per_epoch)
         self.step = 0
         self.train_seconds = self.eval_seconds = 0.0
         self.status = "running"
         self._best = Best() if config.early_stop is not None else None
-        self._tally = torch.zeros(
-            2, 3, device=self.device
-        )  # (since the record, over the epoch) x (loss, right, images)
+        self._tally = Tally(self.device)
         self._masks = Masks()
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())
-
-    def _build(self) -> nn.Module:
-        c = self.config
-        try:
-            return build(
-                c.network,
-                factory(c.technique, **c.knobs),
-                shape=self.data.shape,
-                classes=len(self.data.classes),
-                width=c.width,
-                p=c.p,
-            )
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-
-    def _optimizer(self) -> torch.optim.Adam:
-        noise = list(noise_parameters(self.model))
-        taken = {id(q) for q in noise}
-        weights = [q for q in self.model.parameters() if id(q) not in taken]
-        groups = [{"params": weights, "weight_decay": self.config.weight_decay}]
-        if noise:
-            groups.append({"params": noise, "weight_decay": 0.0})
-        return torch.optim.Adam(groups, lr=self.config.lr, fused=self.device.type in ("cpu", "cuda"))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,8 +95,7 @@ class Trainer:
         if self.step == before:
             return record, None
         examples = self.data.train.take(self._batches[1][before % self.steps_per_epoch])
-        epoch, lr = self.step / self.steps_per_epoch, self.optimizer.param_groups[0]["lr"]
-        return record, capture.batch(examples, self.config.technique, self.data.classes, self.step, epoch, lr)
+        return record, capture.batch(examples, self.data.classes, self.config.technique, record)
 
     def adjust(self, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Change p, lr or knobs from the next step on; [{"name", "before", "after"}] of what differs from before.
@@ -133,59 +103,24 @@ class Trainer:
         With a schedule p is what the schedule starts from. A noise that is learned starts again from a new p.
         ConfigError, with nothing changed, for what :func:`core.training.changes.checked` refuses.
         """
-        return self._change(checked(self.config, changes, len(self.p)))
-
-    def _change(self, wanted: Changes) -> list[dict[str, Any]]:
-        before = self._adjustable()
-        if "p" in wanted:
-            self._turn_to(wanted["p"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = wanted.get("lr", group["lr"])
-        self._set_knobs(wanted.get("knobs", {}))
-        return as_mark(before, self._adjustable())
+        return self._dials.turn(changes, self.step)
 
     def plan(self, marks: Iterable[tuple[int, Iterable[Mapping[str, Any]]]]) -> None:
         """Make changes again that came after the present state, each when so many steps are done."""
-        self._planned = {step: as_changes(mark) for step, mark in marks if step >= self.step}
-        self._make_planned()
+        self._dials.plan(marks, self.step)
 
     @property
     def planned(self) -> bool:
         """Whether changes are yet to be made again; a new one must come after them."""
-        return bool(self._planned)
-
-    def _make_planned(self) -> None:
-        if changes := self._planned.pop(self.step, None):
-            self._change(changes)
-
-    def _adjustable(self) -> dict[str, Any]:
-        p = {"p": one_or_each(self.p)} if self.p else {}
-        return {**p, "lr": self.optimizer.param_groups[0]["lr"], **self.knobs}
-
-    def _turn_to(self, p: float | Sequence[float]) -> None:
-        layers = dropouts(self.model)
-        self.p = tuple(p) if isinstance(p, Sequence) else (p,) * len(layers)
-        for layer, value in zip(layers, self.p, strict=True):
-            layer.turn_to(value)
-        self._follow_schedule(min(self.step // self.steps_per_epoch, self.config.epochs - 1))
-
-    def _follow_schedule(self, epoch: int) -> None:
-        set_p(self.model, [p_at(self.config.schedule, p, epoch, self.config.epochs) for p in self.p])
-
-    def _set_knobs(self, knobs: Mapping[str, Any]) -> None:
-        known = knobs_of(self.config.technique)
-        for name, value in knobs.items():
-            for layer in dropouts(self.model):
-                set_knob(layer, known[name], value)
-            self.knobs[name] = value
+        return self._dials.planned
 
     def _advance(self, steps: int | None) -> Progress:
-        if self.step >= self.total_steps or self._ends_early():
+        if self.step >= self.total_steps or early_end(self.config, self.train_seconds, self._best):
             return self._finish()
         started = time.perf_counter()
         seen = self.step
         self._masks = Masks()
-        due = min(self.config.record_every, self._seconds_left())
+        due = min(self.config.record_every, seconds_left(self.config, self.train_seconds))
         while True:
             # The same step in every epoch, so that a resumed run measures what one never disturbed does.
             last = (self.step + 1) % self.steps_per_epoch == 0
@@ -196,31 +131,19 @@ class Trainer:
             enough = steps is not None and self.step - seen >= steps
             if at_end or enough or time.perf_counter() - started >= due:
                 break
-        loss, accuracy, images = self._read(0)  # waits for the device, so it belongs to the time of training
+        loss, accuracy, images = (
+            self._tally.since_record()
+        )  # waits for the device, so it belongs to the time of training
         seconds = time.perf_counter() - started
         self.train_seconds += seconds
-        if problem := self._trouble(loss, seen):
+        if problem := trouble(loss, seen, self.step, len(self.data.classes)):
             return self._fail(problem)
         layers = self._masks.read()
         record = self._record("step", loss=loss, accuracy=accuracy, images_per_s=images / seconds, **means(layers))
         return self._end_epoch(replace(record, layers=layers or None)) if at_end else record
 
-    def _seconds_left(self) -> float:
-        budget = self.config.time_budget
-        return math.inf if budget is None else budget - self.train_seconds
-
-    def _ends_early(self) -> str | None:
-        """Why training is over before its last epoch, in a sentence; None where it is not."""
-        if self._seconds_left() <= 0:
-            return f"Training has taken the {self.config.time_budget:g} s that it was given."
-        patience = self.config.early_stop
-        if self._best and patience is not None and self._best.waited >= patience:
-            epochs = "1 epoch" if patience == 1 else f"{patience} epochs"
-            return f"The validation loss has not fallen for {epochs}."
-        return None
-
     def _train_step(self, look: bool = False) -> None:
-        self._make_planned()
+        self._dials.make_planned(self.step)
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         if batch == 0 or self._batches[0] != epoch:
             self._start_epoch(epoch)
@@ -234,25 +157,17 @@ class Trainer:
         (loss + self.config.kl_weight / len(self.data.train) * kl(self.model).to(self.device)).backward()
         self.optimizer.step()
         self.step += 1
-        with torch.no_grad():
-            right = (out.argmax(1) == y).sum()
-            n = len(index)
-            self._tally += torch.stack([loss.detach() * n, right.to(loss.dtype), loss.new_tensor(float(n))])
+        self._tally.add(loss, out, y)
 
     def _start_epoch(self, epoch: int) -> None:
         """Order of examples, p, the covariance's interval: functions of seed and epoch, so a resumed run agrees."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.data.train), generator=generator).to(self.device)
         self._batches = (epoch, order.split(self.config.batch_size))
-        self._follow_schedule(epoch)
-        if self.config.refresh_epochs is not None:
-            every = refresh_every(self.config.refresh_epochs, self.config.refresh_growth, epoch, self.steps_per_epoch)
-            for layer in dropouts(self.model):
-                if isinstance(layer, DropCorr):
-                    layer.refresh_every = every
+        self._dials.start_epoch(epoch)
 
     def _end_epoch(self, record: Progress) -> Progress:
-        loss, accuracy, _ = self._read(1)
+        loss, accuracy, _ = self._tally.of_epoch()
         started = time.perf_counter()
         val_loss, val_accuracy = self._evaluate(self.data.validation)
         train_eval_loss, _ = self._evaluate(self._part_of_training())
@@ -271,7 +186,8 @@ class Trainer:
         )
 
     def _finish(self) -> Progress:
-        reasons = [] if self.step >= self.total_steps else [self._ends_early()]
+        whole = self.step >= self.total_steps
+        reasons = [] if whole else [early_end(self.config, self.train_seconds, self._best)]
         if self._best and self._best.restore(self.model, self.step / self.steps_per_epoch):
             reasons.append(
                 f"The weights are those after epoch {self._best.epoch}, where the validation loss was lowest."
@@ -287,16 +203,6 @@ class Trainer:
         self.status = "failed"
         return self._record("end", reason=reason)
 
-    def _trouble(self, loss: float, since: int) -> str | None:
-        advice = "lower the learning rate or p"
-        if not math.isfinite(loss):
-            return f"The loss became {loss} between steps {since} and {self.step}; {advice}."
-        limit = DIVERGED * math.log(max(2, len(self.data.classes)))
-        if loss > limit:
-            guess = limit / DIVERGED
-            return f"The loss diverged: {loss:.3g} by step {self.step}, where guessing gives {guess:.2f}; {advice}."
-        return None
-
     def _record(self, kind: str, **values: Any) -> Progress:
         return Progress(
             kind=kind,
@@ -306,15 +212,9 @@ class Trainer:
             train_seconds=self.train_seconds,
             eval_seconds=self.eval_seconds,
             p=tuple(layer.p for layer in dropouts(self.model)),
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=self._dials.lr,
             **values,
         )
-
-    def _read(self, row: int) -> tuple[float, float, float]:
-        """Mean loss, accuracy and number of images of a row of the tally, which starts anew."""
-        loss, right, images = self._tally[row].tolist()
-        self._tally[row].zero_()
-        return loss / images, right / images, images
 
     def _part_of_training(self) -> Split:
         """As many training examples as there are for validation, always the same ones."""
@@ -353,9 +253,9 @@ class Trainer:
             "step": self.step,
             "status": self.status,
             "seconds": (self.train_seconds, self.eval_seconds),
-            "tally": self._tally,
+            "tally": self._tally.state(),
             "random": self._random,
-            "adjusted": {"p": self.p, "knobs": self.knobs},
+            "dials": self._dials.state(),
         } | ({"best": self._best.state()} if self._best else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -370,13 +270,12 @@ class Trainer:
             owner, _, leaf = name.rpartition(".")
             setattr(self.model.get_submodule(owner), leaf, value.to(self.device, copy=True))
         self.optimizer.load_state_dict(state["optimizer"])
-        if adjusted := state.get("adjusted"):
-            self.p = tuple(adjusted["p"])
-            self._set_knobs({name: value for name, value in adjusted["knobs"].items() if value != self.knobs[name]})
+        if "dials" in state:  # those saved by earlier versions are as the settings say
+            self._dials.load_state(state["dials"])
         self.step = state["step"]
         self.status = "running" if self.step < self.total_steps else state["status"]
         self.train_seconds, self.eval_seconds = state["seconds"]
-        self._tally = state["tally"].to(self.device, copy=True)
+        self._tally.load_state(state["tally"])
         self._random = dict(state["random"])
         self._batches = (-1, ())
         if self._best:

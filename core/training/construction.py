@@ -1,0 +1,37 @@
+"""The network and the optimiser that a config asks for."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from core.config import Config, ConfigError
+from core.data import Dataset
+from core.dropout import factory, noise_parameters
+from models import build
+
+
+def network_of(config: Config, data: Dataset) -> nn.Module:
+    """The network for ``data``, its weights drawn from torch's generator; ConfigError where it does not fit."""
+    try:
+        return build(
+            config.network,
+            factory(config.technique, **config.knobs),
+            shape=data.shape,
+            classes=len(data.classes),
+            width=config.width,
+            p=config.p,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def adam(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Adam:
+    """Adam with L2 on all parameters but those of the noise."""
+    noise = list(noise_parameters(model))
+    taken = {id(q) for q in noise}
+    weights = [q for q in model.parameters() if id(q) not in taken]
+    groups = [{"params": weights, "weight_decay": config.weight_decay}]
+    if noise:
+        groups.append({"params": noise, "weight_decay": 0.0})
+    return torch.optim.Adam(groups, lr=config.lr, fused=device.type in ("cpu", "cuda"))
