@@ -34,6 +34,7 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
 
 # Inside the container it listens on every address; which addresses of the host reach it is for `docker run -p` to say.
+# It therefore asks for an access code where runs are changed: `docker logs` shows it.
 # With browser.serverAddress set, Streamlit does not ask the internet for an address to print.
 CMD ["streamlit", "run", "app/streamlit_app.py", \
      "--server.address", "0.0.0.0", "--server.port", "8501", "--server.headless", "true", \

@@ -89,10 +89,13 @@ def start_button(experiment: Experiment | None, key: str) -> None:
         label = "Choose a network" if experiment.techniques else "Choose a technique"
     elif not experiment:
         label = "Start"
-    if st.button(label, type="primary", width="stretch", disabled=not number, key=key) and experiment:
+    able = bool(number) and services.may_change()
+    if st.button(label, type="primary", width="stretch", disabled=not able, key=key) and experiment:
         ids = services.start(experiment)
         st.query_params["run"] = ids[:MOST_SHOWN]
         st.session_state["started"] = ids[0]
+    if number and not able:
+        st.caption("Starting runs needs the access code: enter it at the top of the page.")
 
 
 def main_controls() -> list[Control]:

@@ -164,10 +164,10 @@ def existing(ids: Iterable[str]) -> list[Run]:
 
 
 def confusion(run: Run) -> "Confusion":
-    """What a run's network takes for what on its test set; computed once, and kept beside its weights."""
+    """What a run's network takes for what on its test set; kept beside its weights if the visitor may write."""
     from core.confusion import of_run_on_test
 
-    return of_run_on_test(store(), run)
+    return of_run_on_test(store(), run, keep=may_change())
 
 
 def look_after() -> None:

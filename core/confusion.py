@@ -54,11 +54,11 @@ def confusion(model: nn.Module, data: Dataset, split: Split) -> Confusion:
     return Confusion(data.classes, pairs.view(classes, classes).numpy())
 
 
-def of_run_on_test(store: RunStore, run: Run) -> Confusion:
+def of_run_on_test(store: RunStore, run: Run, *, keep: bool = True) -> Confusion:
     """What a run's network, as its weights were saved last, takes for what on its test set.
 
-    Computed once, on the CPU in 32 bit, and kept beside the weights. Raises DataError where the data set is not on
-    this machine, CheckpointError where there are no weights that can be used.
+    Computed once, on the CPU in 32 bit, and kept beside the weights unless ``keep`` is False. Raises
+    DataError where the data set is not on this machine, CheckpointError where there are no weights that can be used.
     """
     folder = store.folder(run.id)
     stamp = _stamp(folder / "weights.safetensors")
@@ -70,6 +70,8 @@ def of_run_on_test(store: RunStore, run: Run) -> Confusion:
         raise CheckpointError(f"The images of {data.title} are not those of {run.name}'s training: put them back.")
     found = confusion(checkpoint.model(), data, data.test)
     content = {"weights": stamp, "classes": found.classes, "counts": found.counts.tolist()}
+    if not keep:
+        return found
     with suppress(StoreError):  # a folder that may only be read: it is computed again the next time
         write_whole(folder / FILE, json.dumps(content, ensure_ascii=False).encode())
     return found

@@ -247,7 +247,26 @@ def test_pages_have_no_other_means_to_write(path: Path) -> None:
 def test_a_page_says_in_a_sentence_what_is_missing(visitor: dict[str, str]) -> None:
     test = AppTest.from_file(APP / "router.py", default_timeout=60).switch_page("app_pages/train.py").run()
     assert not test.exception
-    test.button(key="start").click().run()
-    assert not test.exception
-    assert [error.value.replace("\\", "") for error in test.error] == [REFUSAL]
-    assert RunStore().list() == []
+    assert test.button(key="start").disabled
+    said = "Starting runs needs the access code: enter it at the top of the page."
+    assert said in [caption.value for caption in test.caption]
+    assert "You may look and explore" in test.markdown[0].value
+    admit(visitor)
+    test.run()
+    assert not test.button(key="start").disabled
+    assert said not in [caption.value for caption in test.caption]
+    assert "You entered the access code" in test.markdown[0].value
+
+
+def test_a_confusion_matrix_is_kept_only_for_somebody_who_may_write(
+    visitor: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core import confusion
+
+    kept: list[bool] = []
+    monkeypatch.setattr(confusion, "of_run_on_test", lambda *_, keep: kept.append(keep))
+    run = RunStore().get(RunStore().create(Config().to_dict()))
+    services.confusion(run)
+    admit(visitor)
+    services.confusion(run)
+    assert kept == [False, True]

@@ -243,4 +243,5 @@ def test_the_server_listens_on_loopback_only(server: Server) -> None:
 
     own = [c.laddr.ip for c in psutil.Process(server.process.pid).net_connections("inet") if c.status == "LISTEN"]
     assert own == ["127.0.0.1"]
+    assert "Access code" not in server.log.read_text()
     assert not Path(server.home / "runs.sqlite-journal").exists()

@@ -15,13 +15,14 @@ from tests.browser import PATIENCE, Server
 
 
 class Wire:
-    """One socket. After :meth:`open`: the ids of what the page drew, by its key, and its alerts."""
+    """One socket. After :meth:`open`: the ids of what the page drew, by its key, its alerts, and all that it said."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.session = ""
         self.ids: dict[str, str] = {}
         self.alerts: list[str] = []
+        self.said = b""
 
     def open(self, page: str, query: str = "", **widgets: Any) -> None:
         """Run a page with these widget states, each ``key={field of a WidgetState: value}``, and read what it draws."""
@@ -44,7 +45,7 @@ class Wire:
         self.open(page, query, forged={"json_trigger_value": json.dumps([{"event": name, "value": value}])})
 
     def send(self, message: BackMsg) -> None:
-        self.alerts = []
+        self.alerts, self.said = [], b""
         self.socket.send(message.SerializeToString())
         while True:
             answer = ForwardMsg()
@@ -59,6 +60,7 @@ class Wire:
 
     def _note(self, element: Any) -> None:
         kind = element.WhichOneof("type")
+        self.said += element.SerializeToString().replace(b"\\", b"")
         if kind == "alert":
             self.alerts.append(element.alert.body.replace("\\", ""))
         part = getattr(element, kind) if kind else None
@@ -80,10 +82,10 @@ def wired(server: Server, cookies: dict[str, str] | None = None, session: str = 
         yield Wire(socket)
 
 
-def post(server: Server, path: str, content: Any, **headers: str) -> tuple[int, dict[str, str]]:
+def post(server: Server, path: str, content: Any, method: str = "POST", **headers: str) -> tuple[int, dict[str, str]]:
     """Status of a request with JSON, and the cookies that came back."""
     sent = {"Content-Type": "application/json", "Origin": server.url, **headers}
-    request = urllib.request.Request(server.url + path, json.dumps(content).encode(), sent)
+    request = urllib.request.Request(server.url + path, json.dumps(content).encode(), sent, method=method)
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             pairs = [value.partition(";")[0].partition("=") for value in reply.headers.get_all("Set-Cookie") or []]
