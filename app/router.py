@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.admission import admission
-from app.services import guard
+from app.services import guard, tell_of_damage
 
 HERE = Path(__file__).parent
 
@@ -23,4 +23,5 @@ st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
 admission()
 with guard():
+    tell_of_damage()
     page.run()

@@ -187,6 +187,13 @@ def expect_start() -> None:
         _engine().warm.expect()
 
 
+def tell_of_damage() -> None:
+    """Say on every page that a damaged run store was set aside, for as long as it lies there."""
+    with suppress(HomeError, StoreError):  # said where the runs are read
+        if sentence := store().damage():
+            st.warning(plain_text(sentence), icon=":material/warning:")
+
+
 @contextmanager
 def guard() -> Iterator[None]:
     """Show what core says is wrong as one sentence in the page, and draw the rest of it no further."""

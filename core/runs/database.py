@@ -12,8 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from core.runs import damage
+from core.runs.damage import Identity, identity
+
 # A disk with less room than this cannot take even the smallest transaction.
 _NO_ROOM = 64 * 1024
+# The process that opened it, the connection, and the file that it has open.
+_Held = tuple[int, sqlite3.Connection, Identity | None]
 
 
 class StoreError(Exception):
@@ -77,13 +82,15 @@ class Database:
             held[1].close()
 
     def _connection(self) -> sqlite3.Connection:
-        held = getattr(self._local, "held", None)
+        held: _Held | None = getattr(self._local, "held", None)
         if held is None or held[0] != os.getpid():
             # A connection must be neither used nor closed on the other side of a fork, so that one stays referred to.
-            self._local.inherited = held
-            held = self._local.held = (os.getpid(), self._open())
-        connection: sqlite3.Connection = held[1]
-        return connection
+            self._local.inherited, held = held, None
+        # A file that was set aside or moved is not the store any more, though it is open here.
+        if held is None or held[2] != identity(self.path):
+            connection = self._open()
+            held = self._local.held = (os.getpid(), connection, identity(self.path))
+        return held[1]
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None)
@@ -195,6 +202,9 @@ class Database:
         if code in _CLOSED:
             return read_only(self.path)
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            with suppress(OSError, sqlite3.Error):
+                if kept := damage.set_aside(self.path):
+                    return kept
             return f"{self.path} is damaged or not a run store: move it aside and Dropscope begins a new one."
         if code == sqlite3.SQLITE_IOERR:
             return f"The run store {self.path} could not be read or written ({error}): check the disk and try again."

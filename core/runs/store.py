@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.home import HomeError
 from core.home import home as default_home
-from core.runs import labels, marks, measures, weights
+from core.runs import damage, labels, marks, measures, weights
 from core.runs.database import Database, StoreError
 from core.runs.schema import (
     ENDED,
@@ -398,6 +398,10 @@ class RunStore:
         """Remove the saved state of a run that needs it no more."""
         with suppress(OSError):
             self._state(run_id).unlink(missing_ok=True)
+
+    def damage(self) -> str | None:
+        """The sentence about a damaged store that was set aside, as long as it lies there; None where none does."""
+        return damage.sentence(self.home / "runs.sqlite")
 
     def close(self) -> None:
         """Close the calling thread's connection."""
