@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from core.config import Config
-from core.runs import RunStore
+from core.runs import RunStore, steps
+from core.runs.steps import Place
 from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+from tests.test_watching import batch
 
 __all__ = ["browser", "page", "server"]
 pytestmark = pytest.mark.browser
@@ -144,3 +146,84 @@ def test_curves_buttons_and_panel_fit_a_phone(browser: Browser, server: Server, 
         assert page.evaluate(wide) <= 390
         small = page.locator(".ds-live :is(button, select, input:not([type=checkbox])):visible").all()
         assert [part.evaluate("(part) => part.outerHTML") for part in small if part.bounding_box()["height"] < 44] == []
+
+
+def test_a_single_batch_is_told_with_its_numbers_by_mouse_and_by_keys(page: Page, server: Server) -> None:
+    run = shown(page, server, batch=1.0)
+    kept = batch("dropcorr")
+    steps.save(RunStore(server.home).folder(run), kept)
+    look = page.get_by_role("button", name="Last batch DropCorr")
+    look.click()
+    story = page.locator(".ds-story[data-step='7']")
+    story.get_by_text("Step 7: one batch of 100 images, loss 1.250, learning rate 0.001").wait_for()
+    titles = [text.split("  ")[1] for text in story.locator("figcaption").all_text_contents()]
+    assert titles == [
+        "In: x", "Mask: who falls", "Scale: who stays grows by", "Out: mask · scale · x", "Back: gradient of out",
+        "Back: gradient of x",
+    ]  # fmt: skip
+    (place,) = kept.places
+    assert place.mask is not None
+    for example in range(3):
+        fallen = int((~place.mask[example]).sum())
+        story.locator("figure").nth(1).get_by_text(f"{fallen} of 6 fall").wait_for()
+        unit = story.locator("canvas[role=application]").first
+        unit.press("Home")
+        for i in range(6):
+            story.locator(".ds-story-numbers").get_by_text(sentence(place, example, i), exact=True).wait_for()
+            unit.press("ArrowRight")
+        story.locator(".ds-picture[aria-pressed=true]").press("ArrowRight")
+    look.click()
+    story.wait_for(state="detached")
+
+
+def sentence(place: Place, example: int, i: int) -> str:
+    """What the story says of one unit."""
+    x, y, g, back = (float(tensor[example, i]) for tensor in (place.x, place.out, place.grad_out, place.grad_x))
+    stays = bool(place.mask[example, i])
+    word, factor = ("stays", "2") if stays else ("falls", "0")
+    return f"Unit {i + 1} {word}: {three(x)} · {factor} = {three(y)}. Backward: {three(g)} · {factor} = {three(back)}."
+
+
+def three(value: float) -> str:
+    """A number with three digits that mean something, as the story writes it."""
+    if value == 0:
+        return "0"
+    text = f"{float(f'{value:.2e}'):.12g}" if abs(value) >= 1e-3 else f"{value:.2e}".replace("e-0", "e-")
+    return text.replace("-", "−")
+
+
+def test_a_run_changes_while_it_trains_and_goes_on_by_one_batch_and_one_epoch(page: Page, server: Server) -> None:
+    store = RunStore(server.home)
+    for earlier in store.list(status=["paused"]):
+        store.finish(earlier.id, "stopped")
+    page.goto(f"{server.url}/train?epochs=5000&technique=DropAct")
+    page.get_by_role("button", name="Start", exact=True).click()
+    row = page.locator(".ds-run", has_text="DropAct")
+    row.wait_for()
+    run = store.list(status=["queued", "running"])[0].id
+    press = lambda name: row.get_by_role("button", name=name).click()  # noqa: E731
+
+    press("Change DropAct")
+    row.get_by_label("Drop probability p").fill("0.4")
+    press("Apply")
+    row.get_by_text("now p 0.4").wait_for()
+    row.get_by_label("Learning rate").fill("-1")
+    press("Apply")
+    row.get_by_text("lr must be a number above 0, got -1.").wait_for()
+    assert [change["name"] for mark in store.get(run).marks for change in mark["changes"]] == ["p"]
+    wait_until(lambda: [text for text, _ in figure(page, 0)["labels"]] == ["p 0.2 → 0.4"], "the curve has no mark")
+
+    press("1 batch DropAct")
+    story = row.locator(".ds-story[data-step]")
+    story.wait_for()
+    first = int(story.get_attribute("data-step") or 0)
+    kept = steps.load(store.folder(run))
+    assert kept is not None
+    assert (kept.step, kept.places[0].p) == (first, 0.4)
+    press("1 batch DropAct")
+    row.locator(f".ds-story[data-step='{first + 1}']").wait_for()
+    press("1 epoch DropAct")
+    wait_until(lambda: float(store.get(run).latest["epoch"]).is_integer(), "the epoch does not end")
+    wait_until(lambda: store.get(run).status == "paused", "the run does not pause")
+    press("Stop DropAct")
+    wait_until(lambda: store.get(run).status == "stopped", "the run does not stop")

@@ -100,10 +100,10 @@ function addMark(path, x, y, size) {
 function short(value) {
   if (value === Infinity) return "∞";
   if (value === -Infinity) return "−∞";
-  if (Number.isInteger(value)) return String(value).replace("-", "−");
+  if (Number.isInteger(value)) return String(value).replaceAll("-", "−");
   const size = Math.abs(value);
   const text = size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 0.01 ? value.toFixed(2) : value.toExponential(1);
-  return text.replace("-", "−");
+  return text.replaceAll("-", "−");
 }
 
 function percent(share) {

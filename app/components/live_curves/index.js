@@ -5,6 +5,8 @@ const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
 const REPEATABLE = new Set(["pause", "resume", "stop"]);
 const TICK = 1000;
 const IDLE_TICK = 10000;
+// While somebody waits for what was just asked for.
+const WISH_TICK = 250;
 // Until the first point of what was just started, for at most so long.
 const FIRST_TICK = 100;
 const FIRST_HOPE = 5000;
@@ -244,7 +246,7 @@ class View {
     if (this.closed) return;
     this.show();
     const lively = this.active().length || Date.now() < this.eager;
-    const calm = this.awaitsFirst() ? FIRST_TICK : lively ? TICK : IDLE_TICK;
+    const calm = this.awaitsFirst() ? FIRST_TICK : this.wishes.size ? WISH_TICK : lively ? TICK : IDLE_TICK;
     const wait = this.failures ? Math.min(TICK * this.failures, 5000) : calm;
     this.timer = setTimeout(() => this.poll(), this.again ? 0 : wait);
     this.again = false;
@@ -305,7 +307,7 @@ class View {
     this.send("wish", changes ? { verb, ids, changes } : { verb, ids });
     this.show();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), 250);
+    this.timer = setTimeout(() => this.poll(), WISH_TICK);
     this.eager = now + PATIENCE;
   }
 

@@ -40,11 +40,11 @@ function storyPanels(look) {
     shape: array.shape, top, signed, of: array.values.length === out.values.length && !weights, ...more,
     look: { part: {}, activation: array.values, falls: true, fell: fell ? (i) => look.fell(i) : () => false },
   });
-  const panels = [{ title: weights ? "In: what the weights see" : "In: x", note: `${active(x)} of ${x.values.length} active`, ...cells(x, false) }];
+  const panels = [{ title: weights ? "In: what the weights see" : "In: x", note: `${active(x)} of ${x.values.length} active${partText(look)}`, ...cells(x, false) }];
   if (mask) panels.push({ title: "Mask: who falls", note: fallenText(look), ...cells(x, true) });
   if (weights) panels.push({ title: "Mask on the weights", note: `${percent(meanFallen(weights.mask))} fall; the upper left corner is shown`, weights });
   if (scale) panels.push(scalePanel(look, cells(x, false)));
-  panels.push({ title: weights ? "Out" : "Out: mask · scale · x", note: `${active(out)} of ${out.values.length} active`, ...cells(out, false), of: true });
+  panels.push({ title: weights ? "Out" : mask ? "Out: mask · scale · x" : "Out: factor · x", note: `${active(out)} of ${out.values.length} active`, ...cells(out, false), of: true });
   const gradients = [look.grad_out, look.grad_x].filter(Boolean);
   const steepest = Math.max(1e-12, ...gradients.map(size));
   const back = (array, fell) => ({ ...cells(array, fell), top: steepest, signed: true });
@@ -57,7 +57,7 @@ function scalePanel(look, cells) {
   const kept = look.scale.values.filter((_, i) => !look.fell(i));
   const [low, high] = [kept.reduce((a, b) => Math.min(a, b), Infinity), kept.reduce((a, b) => Math.max(a, b), -Infinity)];
   const title = look.mask ? "Scale: who stays grows by" : "Factor of each unit";
-  if (!kept.length || high - low < 1e-5) return { title, note: "the same for all that stay", word: `× ${kept.length ? short(low) : "–"}` };
+  if (!kept.length || high - low < 1e-5) return { title, note: low === 1 ? "nothing: who stays is left as it is" : "the same for all that stay", word: `× ${kept.length ? short(low) : "–"}` };
   const factors = { part: {}, activation: look.x.values, falls: undefined, fell: (i) => look.fell(i), factor: (i) => look.scale.values[i] };
   return { title, note: `from ${short(low)} to ${short(high)}`, ...cells, look: factors };
 }
@@ -68,12 +68,25 @@ function unitStory(look, unit) {
   const name = `Unit ${unit + 1}`;
   const y = look.out.values[unit];
   const [g, back] = [look.grad_out, look.grad_x].map((array) => array?.values[unit]);
-  if (look.weights) return `${name}: ${short(y)} leaves the layer under this mask${g === undefined ? "" : `; its gradient is ${short(g)}`}.`;
+  if (look.weights) return `${name}: ${exact(y)} leaves the layer under this mask${g === undefined ? "" : `; its gradient is ${exact(g)}`}.`;
   const x = look.x.values[unit];
   const factor = look.scaleAt(unit);
-  const forward = look.fell(unit) ? `${name} falls: ${short(x)} · 0 = ${short(y)}.` : `${name} stays: ${short(x)} · ${short(factor)} = ${short(y)}.`;
+  const forward = look.fell(unit) ? `${name} falls: ${exact(x)} · 0 = ${exact(y)}.` : `${name} stays: ${exact(x)} · ${exact(factor)} = ${exact(y)}.`;
   if (g === undefined || back === undefined) return forward;
-  return `${forward} Backward: ${short(g)} · ${look.fell(unit) ? "0" : short(factor)} = ${short(back)}.`;
+  return `${forward} Backward: ${exact(g)} · ${look.fell(unit) ? "0" : exact(factor)} = ${exact(back)}.`;
+}
+
+/** Three digits that mean something, so that a reader can check a product. */
+function exact(value) {
+  const size = Math.abs(value);
+  if (size === 0 || size >= 1e-3) return String(Number(value.toPrecision(3))).replace("-", "−");
+  return value.toExponential(2).replaceAll("-", "−");
+}
+
+/** Of a layer with many units the first are kept. */
+function partText({ place, out }) {
+  const all = place.units.reduce((a, b) => a * b, 1);
+  return out.values.length < all ? ` (the first ${out.values.length} of ${all} units are shown)` : "";
 }
 
 function fallenText(look) {

@@ -19,7 +19,7 @@ class Row {
     state.append(this.words, bar);
     this.buttons = make("div", "ds-buttons");
     this.toggle = this.button("Pause", () => wish(this.toggle.dataset.verb));
-    this.steps = STEPS.map(([verb, label, title]) => this.button(label, () => wish(verb), title));
+    this.steps = STEPS.map(([verb, label, title]) => this.button(label, () => this.waiting || wish(verb), title));
     this.change = this.button("Change", () => this.opened(!this.panel));
     this.look = this.button("Last batch", look, "What the last batch that was trained alone did");
     this.stop = this.button("Stop", () => wish("stop"));
@@ -57,6 +57,7 @@ class Row {
   /** ``wish``: what was asked for and has not come about. */
   show(state, wish) {
     this.state = state;
+    this.waiting = Boolean(wish);
     const words = wish ? WAITING[wish.verb] : describe(state);
     if (this.words.textContent !== words) this.words.textContent = words;
     const detail = [this.run.detail, nowText(state.marks ?? [])].filter(Boolean).join(" · ");
@@ -72,7 +73,8 @@ class Row {
     this.toggle.hidden = !able || state.status === "queued";
     for (const step of this.steps) {
       step.hidden = !able;
-      step.disabled = Boolean(wish);
+      // Not disabled: that would take the keyboard's focus from somebody who takes step after step.
+      step.setAttribute("aria-disabled", String(Boolean(wish)));
     }
     this.look.hidden = !state.batch;
     this.change.hidden = !live || !this.run.fields?.length;
@@ -93,7 +95,10 @@ class Row {
 
   /** Shows the story of a batch below, or takes it away. */
   tell(story) {
-    if (story) this.item.append(story);
+    if (story) {
+      this.item.append(story);
+      story.scrollIntoView({ block: "nearest" });
+    }
     this.look.setAttribute("aria-expanded", String(Boolean(story)));
   }
 

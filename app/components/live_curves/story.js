@@ -78,7 +78,7 @@ class Story {
     const chances = answers.values.subarray(i * classes.length, (i + 1) * classes.length);
     const said = chances.indexOf(Math.max(...chances));
     const word = cutShort(classes[said] ?? "?", 8);
-    const text = make("span", said === labels[i] ? "" : "ds-wrong", `${word} ${percent(chances[said])}`);
+    const text = make("span", said === labels[i] ? "" : "ds-wrong", `${word} · ${percent(chances[said])}`);
     button.append(canvas, text);
     button.setAttribute("aria-label", `Image ${i + 1}: a ${classes[labels[i]]}; the network says ${classes[said]}, ${percent(chances[said])}`);
     button.title = button.getAttribute("aria-label");
