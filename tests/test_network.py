@@ -106,12 +106,14 @@ def test_somebody_else_s_session_is_of_no_use_without_their_cookie(
 ) -> None:
     before = RunStore(server.home).list()
     with wired(server, cookies) as theirs:
-        theirs.open("train", ONE_RUN)
+        query = f"{ONE_RUN}&run={run}"
+        theirs.open("train", query)
         with wired(server, session=theirs.session) as wire:
             wire.ids = dict(theirs.ids)
-            wire.press("train", "start", ONE_RUN)
+            wire.press("train", "start", query)
             assert wire.session == theirs.session
-            assert wire.alerts == [REFUSAL]
+            wire.event("train", "live", "wish", {"verb": "resume", "ids": [run]}, query)
+            assert REFUSAL.encode() in wire.said
     assert RunStore(server.home).list() == before
 
 
