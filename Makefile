@@ -42,7 +42,7 @@ lint: $(DEV) ## ruff, and mypy on core and models
 	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
 
-bench: $(RUN) ## what the layers cost on this machine, beside their budgets (ARGS="layers --quick")
+bench: $(RUN) ## what layers and training cost on this machine, beside their budgets (ARGS="layers --quick")
 	$(BIN) -m core bench $(ARGS)
 
 clean: ## remove .venv and the tools' caches

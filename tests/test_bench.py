@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,10 @@ import torch
 from scipy import stats
 
 from core.__main__ import run
-from core.bench import layers, literal, show, timing
+from core.bench import layers, literal, show, timing, training
 from core.bench.budgets import BUDGETS, verdicts
 from core.bench.memory import peak_bytes
-from core.bench.results import Growth, Result, results
+from core.bench.results import Agreement, Growth, Result, results
 from core.dropout import TECHNIQUES
 from tests import oracles
 
@@ -166,7 +167,7 @@ def test_budgets_are_held_against_what_they_are_about():
 
 def test_budgets_concern_techniques_that_there_are():
     for budget in BUDGETS:
-        assert budget.case.partition(",")[0] in TECHNIQUES, budget
+        assert budget.case.partition(",")[0] in TECHNIQUES or (budget.case, budget.against) in training.PAIRS, budget
 
 
 @pytest.fixture
@@ -213,3 +214,31 @@ def test_a_page_that_cannot_be_written_is_said_in_a_sentence(small, capsys, tmp_
 def test_times_read_as_people_write_them():
     assert [show.duration(t) for t in (2.5, 0.0123, 4.2e-6)] == ["2.5 s", "12.3 ms", "4.2 µs"]
     assert [show.times(r) for r in (0.7, 1.254, 123.4)] == ["0.7×", "1.25×", "123×"]
+
+
+def test_both_loops_compute_the_same():
+    # Twelve steps of float32: sums in another order differ by some 1e-7 a step; another rate or order by far more.
+    assert training.agreement(CPU).largest < 1e-5
+
+
+def test_another_learning_rate_would_not_agree(monkeypatch):
+    given = training.by_hand.train
+    monkeypatch.setattr(
+        training.by_hand, "train", lambda data, config, *rest: given(data, replace(config, lr=1.1 * config.lr), *rest)
+    )
+
+    assert training.agreement(CPU).largest > 1e-5
+
+
+def test_training_is_measured_for_every_technique_and_against_the_loop_by_hand(monkeypatch):
+    monkeypatch.setattr(timing, "SHORTEST", 0.0)
+    monkeypatch.setattr(training, "STEPS", {"digits": 1})
+    monkeypatch.setattr(training, "BATCHES", 40)
+
+    found = list(training.measure(training.Plan(CPU, networks=("digits",), seconds=0.0)))
+
+    pairs = {(f.case, f.against) for f in found}
+    assert {(name, "none") for name in TECHNIQUES} <= pairs
+    assert set(training.PAIRS) <= pairs
+    assert isinstance(found[0], Agreement)
+    assert "within" in show.as_row(found[0])[3]

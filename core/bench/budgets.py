@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.bench.results import Growth, Result
+from core.bench.results import Agreement, Growth, Result
 
-Finding = Result | Growth
+Finding = Result | Growth | Agreement
 
 PAPERS_SIZE = {"B": 100, "N": 1000}
 RANKED = ("dropact", "dropinv", "dropcorr")
@@ -67,13 +67,19 @@ def _verdict(budget: Budget, findings: list[Finding]) -> Verdict:
         if budget.concerns(finding):
             if isinstance(finding, Growth):
                 return Verdict(budget, finding.exponent)
-            return Verdict(budget, finding.ratio, finding.low, finding.high)
+            if isinstance(finding, Result):
+                return Verdict(budget, finding.ratio, finding.low, finding.high)
     return Verdict(budget, None)
 
 
 def _layer(case: str, device: str, limit: float, against: str = "nn.Dropout", *, at_least: bool = False) -> Budget:
     what = f"{case}, forward and backward, against {against}"
     return Budget(what, "layers", case, against, limit, {**PAPERS_SIZE, "device": device}, at_least)
+
+
+def _training(case: str, against: str, device: str, limit: float, *, at_least: bool = False) -> Budget:
+    what = f"{case} against {against}, the paper's MNIST net, a step of training"
+    return Budget(what, "training", case, against, limit, {"network": "mnist", "device": device}, at_least)
 
 
 BUDGETS: tuple[Budget, ...] = (
@@ -86,4 +92,8 @@ BUDGETS: tuple[Budget, ...] = (
     _layer("dropcorr, eigendecomposition", "cpu", 50.0, "dropcorr", at_least=True),
     _layer("dropcorr, jittered Cholesky", "cpu", 10.0, "dropcorr", at_least=True),
     Budget("dropcorr: exponent of its growth with N", "layers", "dropcorr", "N", 1.05),
+    *(_training(name, "standard", device, 1.05) for device in ("cpu", "cuda") for name in RANKED),
+    _training("loop by hand", "standard", "cpu", 1.5, at_least=True),
+    _training("loop by hand", "standard, bf16", "cpu", 3.5, at_least=True),
+    _training("loop by hand", "standard", "cuda", 10.0, at_least=True),
 )

@@ -50,6 +50,17 @@ class Growth:
     where: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """That ``case`` and ``against`` compute the same: the ``largest`` relative difference of their results."""
+
+    bench: str
+    case: str
+    against: str
+    where: Mapping[str, Any]
+    largest: float
+
+
 def results(
     bench: str, times: Times, base: str, where: Mapping[str, Any], peaks: Mapping[str, int | None] | None = None
 ) -> list[Result]:

@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from core.bench.budgets import Finding, Verdict
-from core.bench.results import Growth, Result
+from core.bench.results import Agreement, Growth, Result
 
 
 def as_row(finding: Finding) -> tuple[str, ...]:
@@ -20,6 +20,8 @@ def as_row(finding: Finding) -> tuple[str, ...]:
     if isinstance(finding, Growth):
         sizes = f"{finding.over} {finding.low:,}–{finding.high:,}"
         return finding.case, sizes, "", f"time ∝ {finding.over}^{finding.exponent:.2f}", "", ""
+    if isinstance(finding, Agreement):
+        return finding.case, where(finding), "", f"within {finding.largest:.1g} of {finding.against}", "", ""
     peak = "" if finding.peak_bytes is None else f"{finding.peak_bytes / 1e6:.2f} MB"
     interval = f"{times(finding.low)} to {times(finding.high)}"
     return finding.case, where(finding), duration(finding.seconds), times(finding.ratio), interval, peak
@@ -48,7 +50,7 @@ def as_json(finding: Finding | Verdict) -> dict[str, Any]:
     return {"kind": type(finding).__name__.lower(), **asdict(finding)}
 
 
-def where(result: Result) -> str:
+def where(result: Result | Agreement) -> str:
     """Sizes and device, in words."""
     return ", ".join(
         f"{key} {value:,}" if isinstance(value, int) else str(value) for key, value in result.where.items()

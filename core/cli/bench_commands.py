@@ -20,9 +20,9 @@ Measure = Callable[["torch.device", bool], Iterator["Finding"]]
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["layers"]))
+@click.argument("what", nargs=-1, type=click.Choice(["layers", "training"]))
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps.")
-@click.option("--quick", is_flag=True, help="The paper's size alone: a minute rather than several.")
+@click.option("--quick", is_flag=True, help="The paper's size and its MNIST net alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines and nothing else.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with the results.")
 def bench(what: Sequence[str], device: str, quick: bool, as_json: bool, html: Path | None) -> None:
@@ -72,4 +72,10 @@ def _layers(device: torch.device, quick: bool) -> Iterator[Finding]:
     return layers.measure(layers.Plan(device, sizes=not quick))
 
 
-MEASURES: dict[str, Measure] = {"layers": _layers}
+def _training(device: torch.device, quick: bool) -> Iterator[Finding]:
+    from core.bench import training
+
+    return training.measure(training.Plan(device, networks=("mnist",)) if quick else training.Plan(device))
+
+
+MEASURES: dict[str, Measure] = {"layers": _layers, "training": _training}

@@ -1,0 +1,103 @@
+"""Steps of training: every technique against none, and our loop against the one that a user would write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from core.bench import by_hand
+from core.bench.results import Agreement, Growth, Result, results
+from core.bench.timing import Times, Work, interleaved
+from core.config import Config
+from core.data import Dataset, Split, load
+from core.dropout import TECHNIQUES
+from core.training import Trainer
+from models import NETWORKS
+
+BY_HAND = "loop by hand"
+# Steps in a sample, few of the large networks'.
+STEPS = {"digits": 50, "mnist": 4, "cifar10": 4}
+BATCHES = 1000
+COMPARED_STEPS = 12
+# What else is measured against what, besides every technique against none.
+PAIRS = (
+    ("dropact", "standard"), ("dropinv", "standard"), ("dropcorr", "standard"),
+    (BY_HAND, "standard"), (BY_HAND, "standard, bf16"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: these networks, each for ``seconds``."""
+
+    device: torch.device
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    seconds: float = 60.0
+
+
+def measure(plan: Plan) -> Iterator[Result | Growth | Agreement]:
+    """Results as they come; first, that both loops compute the same."""
+    yield agreement(plan.device)
+    for network in plan.networks:
+        times = timed(network, plan)
+        where = {"network": network, "steps": STEPS[network], "device": plan.device.type}
+        where |= {"threads": torch.get_num_threads()}
+        eager = {case: taken for case, taken in times.items() if case == "none" or case.partition(",")[0] in TECHNIQUES}
+        yield from results("training", eager, "none", where)
+        for case, against in PAIRS:
+            yield from results("training", {case: times[case], against: times[against]}, against, where)
+
+
+def timed(network: str, plan: Plan) -> Times:
+    """Seconds of :data:`STEPS` steps on batches of 100, each technique by our loop, and ``nn.Dropout`` by hand."""
+    data = images_for(network)
+    config = Config(dataset=data.name, network=network, epochs=10**6, record_every=1e9, device=str(plan.device))
+    works: dict[str, Work] = {}
+    for name in ("none", *TECHNIQUES):
+        works[name] = _steps(Trainer(replace(config, technique=name), data), STEPS[network])
+    standard = Trainer(replace(config, technique="standard", precision="bf16"), data)
+    works["standard, bf16"] = _steps(standard, STEPS[network])
+    order = range(len(data.train))
+    losses = by_hand.train(data, replace(config, p=None), order, plan.device)
+    works[BY_HAND] = lambda: [next(losses) for _ in range(STEPS[network])]
+    return interleaved(works, seconds=plan.seconds, device=plan.device)
+
+
+def agreement(device: torch.device) -> Agreement:
+    """The largest difference of the losses of both loops: the same batches and initial weights, fp32, no dropout."""
+    data = load("digits")
+    config = Config(technique="none", network="digits", p=0.0, record_every=0.0, device=str(device))
+    trainer = Trainer(config, data)
+    ours = [record.loss for record, _ in zip(trainer.run(), range(COMPARED_STEPS), strict=False)]
+    theirs = by_hand.train(data, config, order_of(config, data), device)
+    pairs = [(a, next(theirs)) for a in ours if a is not None]
+    largest = max(abs(a - b) / b for a, b in pairs)
+    where = {"network": "digits", "steps": len(pairs), "device": device.type}
+    return Agreement("training", "loss of our loop", BY_HAND, where, largest)
+
+
+def order_of(config: Config, data: Dataset) -> list[int]:
+    """The order of examples in the first epoch of our loop."""
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003)
+    return torch.randperm(len(data.train), generator=generator).tolist()
+
+
+def images_for(network: str) -> Dataset:
+    """Noise in the shape of a network's images, :data:`BATCHES` batches of it: a step's time depends on no pixel."""
+    shape = NETWORKS[network].input
+    generator = torch.Generator().manual_seed(0)
+
+    def split(number: int) -> Split:
+        x = torch.randint(256, (number, *shape), generator=generator, dtype=torch.uint8)
+        return Split(x, torch.randint(10, (number,), generator=generator))
+
+    few = split(100)
+    train = split(100).take(torch.arange(100 * BATCHES) % 100)
+    channels = (0.5,) * shape[0]
+    return Dataset(network, "noise", tuple("0123456789"), train, few, few, channels, channels)
+
+
+def _steps(trainer: Trainer, number: int) -> Work:
+    return lambda: trainer.advance(steps=number)
