@@ -1,5 +1,8 @@
 """Changing a run while it trains, and taking it through a step at a time."""
 
+import io
+import json
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +16,9 @@ import torch
 from app import live
 from core.config import Config, ConfigError
 from core.data import Dataset, load
+from core.dropout import dropouts
 from core.jobs import JobError, LocalEngine, processes
+from core.jobs.keeper import Keeper
 from core.runs import Run, RunStore, steps
 from core.training import Trainer
 from core.training.changes import as_changes, checked
@@ -51,10 +56,6 @@ def paused(engine: LocalEngine, run_id: str, step: int | None = None) -> Run:
 
     found: Run = wait_for(look)
     return found
-
-
-def marks(store: RunStore, run_id: str) -> list[list[dict[str, Any]]]:
-    return [mark["changes"] for mark in store.get(run_id).marks]
 
 
 def test_a_run_goes_by_batches_and_epochs_as_asked(engine: LocalEngine, store: RunStore) -> None:
@@ -129,6 +130,119 @@ def test_a_changed_run_that_is_killed_ends_bit_identical_to_one_never_disturbed(
     assert all(torch.equal(saved[name], value) for name, value in undisturbed.model.state_dict().items())
 
 
+REPEATED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"technique": "none"}, {"lr": 1e-2}),
+    ({"technique": "standard", "schedule": "alternate"}, {"p": (0.1, 0.9), "knobs": {"vanilla": True}}),
+    ({"technique": "dropconnect"}, {"p": 0.7, "knobs": {"mask": "example", "draws": 3}}),
+    ({"technique": "variational"}, {"p": 0.8}),
+    ({"technique": "variational", "knobs": {"kl": "kingma", "form": "weight"}}, {"p": 0.1}),
+    ({"technique": "standout", "knobs": {"learn": True}}, {"p": 0.2}),
+    ({"technique": "standout"}, {"knobs": {"alpha": -1.0, "beta": 0.5}}),
+    ({"technique": "dropact"}, {"knobs": {"count": "active", "rescale": "unbiased", "clamp": float("inf")}}),
+    ({"technique": "dropcorr"}, {"knobs": {"refresh_every": 3}}),
+    ({"technique": "dropcorr", "refresh_epochs": 0.5, "schedule": "linear"}, {"p": 0.6}),
+]
+
+
+def names(case: dict[str, Any]) -> str:
+    return "-".join(str(value) for value in case.values())
+
+
+@pytest.mark.parametrize(("settings", "change"), REPEATED, ids=names)
+def test_changes_are_made_again_where_they_were_made(
+    digits: Dataset, settings: dict[str, Any], change: dict[str, Any]
+) -> None:
+    """Whatever state a run goes on from: from before the changes, from between them, or from their very step."""
+    few = replace(digits, train=digits.train.take(torch.arange(230)))  # three steps an epoch
+    config = replace(SMALL, epochs=3, width=0.25, record_every=1e9, **settings)
+    run, marks, states = Trainer(config, few), [], {}
+    while run.status == "running":
+        if run.step in (2, 4):
+            states[f"{run.step} before"] = saved(run)
+            marks.append((run.step, json.loads(json.dumps(run.adjust({"lr": 5e-3} if run.step == 2 else change)))))
+        states[str(run.step)] = saved(run)
+        run.advance(steps=1)
+    assert all(changes for _, changes in marks)
+    for place, state in states.items():
+        again = Trainer(config, few)
+        again.load_state(torch.load(io.BytesIO(state), weights_only=True))
+        again.plan(marks)
+        for _ in again.run():
+            pass
+        assert not again.planned
+        for name, value in run.model.state_dict().items():
+            assert torch.equal(value, again.model.state_dict()[name]), f"{name} from step {place}"
+
+
+def saved(run: Trainer) -> bytes:
+    file = io.BytesIO()
+    torch.save(run.state(), file)
+    return file.getvalue()
+
+
+def test_under_a_schedule_the_p_that_it_starts_from_changes(digits: Dataset) -> None:
+    few = replace(digits, train=digits.train.take(torch.arange(230)))
+    run = Trainer(replace(SMALL, technique="standard", epochs=4, schedule="alternate", record_every=1e9), few)
+    records = [run.advance()]
+    run.adjust({"p": (0.5, 0.6)})
+    records += [run.advance() for _ in range(2)]
+    assert [record.p for record in records] == [(0.2, 0.2), (0.0, 0.0), (0.5, 0.6)]
+
+
+def test_a_noise_that_is_learned_starts_again_from_a_new_p(digits: Dataset) -> None:
+    run = Trainer(replace(SMALL, technique="variational"), digits)
+    assert run.adjust({"p": 0.75}) == [{"name": "p", "before": "learned", "after": 0.75}]
+    assert [layer.alpha.item() for layer in dropouts(run.model)] == pytest.approx([3.0, 3.0], rel=1e-5)
+
+
+def test_a_new_change_comes_after_those_that_are_made_again(store: RunStore, digits: Dataset) -> None:
+    config = replace(SMALL, technique="standard", epochs=2, record_every=0.0)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+    mark = {"step": 3, "epoch": 0.2, "seconds": 1.0, "changes": [{"name": "lr", "before": 5e-4, "after": 1e-2}]}
+    store.mark(run_id, [], mark)
+    store.order(run_id, {"lr": 1e-4}, lambda _: None)
+    trainer = Trainer(config, digits)
+    keeper = Keeper(store, store.get(run_id))
+    keeper.restore(trainer)
+    rates = []
+    for _ in range(6):
+        keeper.adjust(trainer)
+        rates.append(trainer.advance(steps=1).lr)
+    assert rates == [5e-4] * 3 + [1e-2] + [1e-4] * 2
+    assert [mark["step"] for mark in store.get(run_id).marks] == [3, 4]
+    assert store.orders(run_id) == []
+
+
+def test_changes_at_one_step_are_one_mark_and_none_where_all_is_as_before(store: RunStore, digits: Dataset) -> None:
+    config = replace(SMALL, technique="dropact")
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+    trainer, keeper = Trainer(config, digits), Keeper(store, store.get(run_id))
+
+    def order(**changes: Any) -> list[list[dict[str, Any]]]:
+        store.order(run_id, changes, lambda _: None)
+        keeper.adjust(trainer)
+        return [mark["changes"] for mark in store.get(run_id).marks]
+
+    assert order(p=0.4) == [[{"name": "p", "before": 0.2, "after": 0.4}]]
+    assert order(p=0.6, knobs={"clamp": math.inf}) == [
+        [{"name": "p", "before": 0.2, "after": 0.6}, {"name": "clamp", "before": 10.0, "after": math.inf}]
+    ]
+    shown = live.snapshot(store, [run_id], 0)["runs"][run_id]["marks"]
+    assert json.dumps(shown, allow_nan=False).count("\\u221e") == 1
+    assert order(p=0.2, knobs={"clamp": 10.0}) == []
+
+
+def test_an_order_that_does_not_fit_the_network_is_left_out(
+    store: RunStore, digits: Dataset, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=processes.owner_of())
+    store.order(run_id, {"p": [0.1, 0.2, 0.3]}, lambda _: None)
+    trainer = Trainer(SMALL, digits)
+    Keeper(store, store.get(run_id)).adjust(trainer)
+    assert "A change was left out: This network has 2 dropout positions" in capfd.readouterr().out
+    assert (store.orders(run_id), store.get(run_id).marks) == ([], ())
+
+
 @pytest.mark.parametrize(
     ("settings", "changes", "sentence"),
     [
@@ -145,7 +259,6 @@ def test_a_changed_run_that_is_killed_ends_bit_identical_to_one_never_disturbed(
         ({"technique": "standout", "knobs": {"learn": True}}, {"knobs": {"alpha": 2.0}}, "alpha is learned"),
         ({"technique": "variational"}, {"knobs": {"form": "weight"}}, "start a new run with it."),
     ],
-    ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else None,
 )
 def test_what_a_run_cannot_take_is_refused_at_once(
     settings: dict[str, Any], changes: dict[str, Any], sentence: str, digits: Dataset

@@ -9,11 +9,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from core.config import Config
-from core.dropout import DropCorr, dropouts, set_p
+from core.dropout import DropCorr, dropouts, noise_parameters, set_p
 from core.dropout.schedules import p_at, refresh_every
 from core.training.changes import Changes, as_changes, as_mark, checked, knobs_of, one_or_each, set_knob
 
 Mark = list[dict[str, Any]]
+
+LEARNED = "learned"
+"""What stands in a mark for p before, where the noise was learned from there on."""
 
 
 class Dials:
@@ -77,6 +80,8 @@ class Dials:
     def _make(self, wanted: Changes, step: int) -> Mark:
         before = self._values()
         if "p" in wanted:
+            if any(True for _ in noise_parameters(self._model)):
+                before["p"] = LEARNED  # and begins anew, even from the same p
             self._turn_p(wanted["p"], min(step // self._steps_per_epoch, self._config.epochs - 1))
         for group in self._optimizer.param_groups:
             group["lr"] = wanted.get("lr", group["lr"])
