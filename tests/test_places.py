@@ -114,6 +114,25 @@ def test_runs_of_another_machine_take_no_place_here(store: RunStore) -> None:
     assert store.get(second).status == "queued"
 
 
+def test_whether_anybody_has_a_turn_is_told_as_a_claim_would_find(store: RunStore) -> None:
+    assert not store.has_turn(HERE.host, 1)
+    first = queued(store)
+    assert store.has_turn(HERE.host, 1)
+    assert [run.id for run in store.list()] == [first]
+    assert store.list(taken=True) == []
+    store.claim(HERE, 1)
+    queued(store)
+    assert not store.has_turn(HERE.host, 1)
+    assert store.has_turn(HERE.host, 2)
+    assert store.has_turn(ELSEWHERE.host, 1)
+    assert [run.id for run in store.list(taken=True)] == [first]
+    store.set_status(first, "paused")
+    store.request(first, "pause")
+    assert store.has_turn(HERE.host, 1)
+    store.request(first, "run")
+    assert not store.has_turn(HERE.host, 1)
+
+
 class _Child:
     pid = 1
 

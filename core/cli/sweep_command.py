@@ -91,6 +91,7 @@ def _followed(
     told = {each.run.id for each in planned if each.run and each.run.status == "done" and not as_json}
     with _bar() as bar:
         while True:
+            began = time.monotonic()
             engine.poll(ids[0])
             found = {run.id: run for run in reversed(store.list(ids=ids))}
             for run in found.values():
@@ -101,7 +102,8 @@ def _followed(
             # One that somebody deletes is no longer waited for.
             if all(run.ended for run in found.values()):
                 return [found[run_id] for run_id in ids if run_id in found]
-            time.sleep(LOOK_EVERY)
+            # Looking at very many takes a while.
+            time.sleep(max(LOOK_EVERY, 10 * (time.monotonic() - began)))
 
 
 def _bar() -> Any:

@@ -169,13 +169,15 @@ class LocalEngine:
     def advance(self) -> None:
         """Look after all runs: :meth:`settle`, then start what is queued while there is room."""
         self.settle()
-        while self._somebody_waits() and (run := self.store.claim(processes.owner_of(), self.limit)):
+        owner = processes.owner_of()
+        # Reading first, as claiming takes the write lock, and pages poll often.
+        while self.store.has_turn(owner.host, self.limit) and (run := self.store.claim(owner, self.limit)):
             self._start(run)
 
     def settle(self) -> None:
         """Notice the runs whose process has died, and end those that have ignored a stop for too long."""
         _reap()
-        for run in self.store.list(status=("queued", "running", "paused")):
+        for run in self.store.list(status=("queued", "running", "paused"), taken=True):
             if not (run.live or _reserved_here(run)):
                 continue
             if not processes.is_alive(run):
@@ -202,13 +204,6 @@ class LocalEngine:
         self.settle()
         self.store.change(run_id, partial(_resumed, request=request, starter=self.starter))
         return self.poll(run_id)
-
-    def _somebody_waits(self) -> bool:
-        # Reading first, as claiming takes the write lock, and pages poll often.
-        runs = [run for run in self.store.list(status=("queued", "running")) if not run.reserved]
-        waiting = any(run.status == "queued" for run in runs)
-        running = sum(run.status == "running" and run.owner is not None and processes.here(run.owner) for run in runs)
-        return waiting and running < self.limit
 
     def _start(self, run: Run) -> None:
         arguments = ["worker", run.id, "--attempt", str(run.attempt), "--limit", str(self.limit)]

@@ -7,20 +7,21 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from core.jobs.processes import here
 from core.runs import Run, RunStore
 
 # What a run's time depends on; the technique last, as others tell something where none has been measured.
 _LIKENESS = ("dataset", "network", "width", "batch_size", "precision", "device", "technique")
-# Many viewers ask several times a second; what was measured is looked up again after so many seconds.
-_KEPT = 5.0
+# Many viewers ask several times a second: what took a second to find out is found out again after so many.
+_KEPT = 50.0
 
 Config = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,33 @@ class Queue:
 
     def __init__(self, store: RunStore, limit: int) -> None:
         self._store, self._limit = store, limit
-        self._pace, self._looked = Pace(()), -math.inf
+        self._pace = _Kept(lambda: Pace(store.list()))
+        self._turns = _Kept(self._now)
         self._lock = threading.Lock()
 
     def turns(self) -> dict[str, Turn]:
         """Run → its turn, as :func:`turns`."""
-        return turns(self._store.list(status=("queued", "running", "paused")), self._limit, self._measured())
-
-    def _measured(self) -> Pace:
         with self._lock:
-            if time.monotonic() - self._looked > _KEPT:
-                self._pace, self._looked = Pace(self._store.list()), time.monotonic()
-            return self._pace
+            return self._turns.get()
+
+    def _now(self) -> dict[str, Turn]:
+        return turns(self._store.list(status=("queued", "running", "paused")), self._limit, self._pace.get())
+
+
+class _Kept(Generic[T]):
+    """What ``find`` returns, found again only as often as takes a small part of the time."""
+
+    def __init__(self, find: Callable[[], T]) -> None:
+        self._find = find
+        self._until = -math.inf
+
+    def get(self) -> T:
+        began = time.monotonic()
+        if began >= self._until:
+            self._value = self._find()
+            now = time.monotonic()
+            self._until = now + _KEPT * (now - began)
+        return self._value
 
 
 def _has_a_place(run: Run) -> bool:

@@ -40,6 +40,9 @@ __all__ = ["ENDED", "STATUSES", "Owner", "Run", "RunStore", "StoreError", "Super
 Runs = list[Run]
 Changes = dict[str, Any]
 
+# A run that any process with room may take.
+_WAITS = "status = 'queued' AND pid IS NULL"
+
 
 class UnknownRunError(StoreError):
     """There is no such run."""
@@ -133,12 +136,16 @@ class RunStore:
         status: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
         experiment: str | None = None,
+        taken: bool = False,
     ) -> Runs:
         """Runs, the newest first: all, or those that fit all that is given; none set aside.
 
-        ``status`` and ``ids`` are those to choose from, ``experiment`` is the one they were started in.
+        ``status`` and ``ids`` are those to choose from, ``experiment`` is the one they were started in;
+        ``taken`` leaves out those that wait for any process that has room.
         """
         conditions, arguments = ["deleted IS NULL"], []
+        if taken:
+            conditions.append(f"NOT ({_WAITS})")
         experiments = None if experiment is None else [experiment]
         for column, wanted in (("status", status), ("id", ids), ("experiment", experiments)):
             if wanted is not None:
@@ -222,6 +229,12 @@ class RunStore:
                 tags = columns_of({"tags": labels.retagged(run.tags, new, gone)})["tags"]
                 db.execute("UPDATE runs SET tags = ? WHERE id = ?", (tags, run.id))
 
+    def has_turn(self, host: str, limit: int) -> bool:
+        """Whether there is a run that :meth:`claim` would give to a process of ``host``; quick, and writes nothing."""
+        with self._database.read() as db:
+            waits = db.execute(f"SELECT 1 FROM runs WHERE {_WAITS} LIMIT 1").fetchone()
+            return waits is not None and len(_slots(db, host)) < limit
+
     def claim(self, owner: Owner, limit: int) -> Run | None:
         """Take the run that has been queued longest, unless ``limit`` are at work on ``owner``'s machine; else None.
 
@@ -229,12 +242,8 @@ class RunStore:
         that claim at once each gets another run.
         """
         with self._database.write() as db:
-            # Who was paused and asked to go on has its place back before anybody new.
-            busy = "status = 'running' OR (status = 'paused' AND requested IN ('run', 'epoch') AND pid IS NOT NULL)"
-            query = f"SELECT slot FROM runs WHERE host = ? AND ({busy})"
-            slots = [row["slot"] for row in db.execute(query, (owner.host,))]
-            query = "SELECT * FROM runs WHERE status = 'queued' AND pid IS NULL ORDER BY queued_at, key LIMIT 1"
-            row = db.execute(query).fetchone()
+            slots = _slots(db, owner.host)
+            row = db.execute(f"SELECT * FROM runs WHERE {_WAITS} ORDER BY queued_at, key LIMIT 1").fetchone()
             if row is None or len(slots) >= limit:
                 return None
             slot = min(set(range(limit)) - set(slots))
@@ -418,6 +427,13 @@ def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sql
     if attempt is not None and row["attempt"] != attempt:
         raise SupersededError(f"Run {run_id} was taken over by another process, so this one leaves it alone.")
     return row
+
+
+def _slots(db: sqlite3.Connection, host: str) -> list[int | None]:
+    """The places of a machine that are taken."""
+    # Who was paused and asked to go on has its place back before anybody new.
+    busy = "status = 'running' OR (status = 'paused' AND requested IN ('run', 'epoch') AND pid IS NOT NULL)"
+    return [row["slot"] for row in db.execute(f"SELECT slot FROM runs WHERE host = ? AND ({busy})", (host,))]
 
 
 def _of_experiment(db: sqlite3.Connection, experiment: str, config: str) -> str | None:

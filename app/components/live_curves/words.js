@@ -51,12 +51,12 @@ function describe(state) {
 
 function waits(state) {
   if (!state.place) return "waits for a free place";
-  const begins = state.starts_in_s === null ? "" : state.starts_in_s < 1 ? "begins at once" : `begins in about ${duration(state.starts_in_s)}`;
-  return [state.place === 1 ? "next in the queue" : `number ${state.place} in the queue`, begins].filter(Boolean).join(" · ");
+  const begins = state.starts_in_s === null ? "" : `, in about ${duration(Math.max(1, Math.round(state.starts_in_s)))}`;
+  return (state.place === 1 ? "next in the queue" : `number ${state.place} in the queue`) + begins;
 }
 
 function duration(seconds) {
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 10 && !Number.isInteger(seconds)) return `${seconds.toFixed(1)} s`;
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
