@@ -142,9 +142,9 @@ def connect(address: str) -> None:
         raise JobError(
             "Ray is not installed: run `pip install -r requirements-ray.txt` where Dropscope is, then start again."
         ) from None
+    _check_address(address)
     if ray.is_initialized():
         return
-    _check_address(address)
     root = Path(__file__).resolve().parents[2]
     # The workers run this very code, whatever their machines have.
     code = {"py_modules": [str(root / "core"), str(root / "models")], "excludes": ["__pycache__"]}

@@ -15,7 +15,7 @@ from typing import Any
 from core.jobs import processes
 from core.jobs.engine import FORCE_AFTER, how_to_resume
 from core.jobs.troubles import named
-from core.runs import Owner, Run, RunStore, StoreError
+from core.runs import Owner, Run, RunStore, StoreError, SupersededError
 from core.runs.weights import STATE, write_whole
 
 # How often in a row a run may lose its worker without having got any further.
@@ -43,6 +43,18 @@ class Hand:
     epoch: int = -1
     fruitless: int = 0
 
+    @property
+    def gives_up(self) -> bool:
+        """Whether too many workers were lost in a row."""
+        return self.fruitless >= FRUITLESS
+
+    def may_go_on(self, run: Run) -> bool:
+        """Count another worker for ``run``; False where too many were lost in a row."""
+        epoch = int(run.latest.get("epoch") or 0)
+        self.fruitless = self.fruitless + 1 if epoch <= self.epoch else 0
+        self.epoch = max(self.epoch, epoch)
+        return not self.gives_up
+
 
 class Foreman:
     """One process on the machine of the store, as a Ray actor that outlives who made it.
@@ -53,15 +65,17 @@ class Foreman:
 
     Args:
         home: the folder of the run store.
+        watches: look after the runs by itself, and end this process a while after the last one.
     """
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, watches: bool = True) -> None:
         self.store = RunStore(Path(home), timeout=PATIENCE)
         self._me = processes.owner_of()
         self._hands: dict[str, Hand] = {}
         self._lock = threading.RLock()
         self._busy = time.monotonic()
-        threading.Thread(target=self._watch, daemon=True).start()
+        if watches:
+            threading.Thread(target=self._watch, daemon=True).start()
 
     def owner(self) -> Owner:
         """This process, which runs that wait for Ray wait for."""
@@ -81,12 +95,11 @@ class Foreman:
     def take(self, run_id: str, owner: Owner) -> tuple[Run, bytes | None] | None:
         """Give a run and its saved state to the worker ``owner``; None where it is not to be trained any more."""
         with self._lock, suppress(StoreError):
-            if (hand := self._hands.get(run_id)) and self._may_go_on(hand, self.store.get(run_id)):
+            if (hand := self._hands.get(run_id)) and hand.may_go_on(self.store.get(run_id)):
                 run = self.store.change(run_id, partial(_taken, owner=owner, starter=self._me, attempt=hand.attempt))
-                if run.owner == owner:
-                    hand.attempt = run.attempt
-                    path = self.store.folder(run_id) / STATE
-                    return run, path.read_bytes() if path.exists() else None
+                hand.attempt = run.attempt
+                path = self.store.folder(run_id) / STATE
+                return run, path.read_bytes() if path.exists() else None
         return None
 
     def call(self, name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -139,21 +152,19 @@ class Foreman:
         import ray
 
         hand = self._hands.pop(run_id)
-        why = f"its worker was lost {hand.fruitless + 1} times without getting any further"
+        why = f"its worker was lost {FRUITLESS} times without getting any further" if hand.gives_up else None
         try:
             ray.get(hand.task)
+        except Exception as error:
+            why = named(getattr(error, "cause", None) or error)
+        with suppress(StoreError):
             run = self.store.get(run_id)
-            if run.owner == self._me and run.reserved and hand.fruitless < FRUITLESS:
+            if why is None and run.reserved and run.owner == self._me:
                 # Resumed while its worker was ending.
                 self.begin(run_id, hand.needs)
                 return
-        except StoreError:
-            return
-        except Exception as error:
-            why = named(getattr(error, "cause", None) or error)
-        saved = self.store.has_state(run_id)
-        reason = f"Ray could not train it to its end ({why}). {how_to_resume(run_id, saved)}"
-        with suppress(StoreError):
+            end = how_to_resume(run_id, self.store.has_state(run_id))
+            reason = f"Ray could not train it to its end ({why or 'its worker ended'}). {end}"
             self.store.change(run_id, partial(_given_up, reason=reason, starter=self._me, attempt=hand.attempt))
 
     def _see_to(self, hand: Hand, run: Run) -> None:
@@ -164,13 +175,6 @@ class Foreman:
             self.end_by_force(run.id)
         elif run.attempt == hand.attempt and (run.status == "lost" or (run.live and _is_gone(run))):
             self.store.change(run.id, partial(_waiting_again, starter=self._me, attempt=hand.attempt))
-
-    def _may_go_on(self, hand: Hand, run: Run) -> bool:
-        """Count how often a run loses its worker without having got further; False once that is too often."""
-        epoch = int(run.latest.get("epoch") or 0)
-        hand.fruitless = hand.fruitless + 1 if epoch <= hand.epoch else 0
-        hand.epoch = max(hand.epoch, epoch)
-        return hand.fruitless < FRUITLESS
 
     def _task(self, run_id: str, needs: Mapping[str, float]) -> Any:
         import ray
@@ -200,9 +204,9 @@ def _ours(run: Run, starter: Owner, attempt: int | None) -> bool:
     return waits or (run.attempt == attempt and (run.live or run.status == "lost"))
 
 
-def _taken(run: Run, *, owner: Owner, starter: Owner, attempt: int | None) -> Changes | None:
+def _taken(run: Run, *, owner: Owner, starter: Owner, attempt: int | None) -> Changes:
     if not _ours(run, starter, attempt):
-        return None
+        raise SupersededError(f"Run {run.id} is {run.status} or in the hands of another process by now.")
     begun = {"status": "running", "reason": None, "attempt": run.attempt + 1, "owner": owner}
     return begun | {"slot": None, "seen": time.time()}
 
