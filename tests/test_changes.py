@@ -239,7 +239,7 @@ def test_an_order_that_does_not_fit_the_network_is_left_out(
     store.order(run_id, {"p": [0.1, 0.2, 0.3]}, lambda _: None)
     trainer = Trainer(SMALL, digits)
     Keeper(store, store.get(run_id)).adjust(trainer)
-    assert "A change was left out: This network has 2 dropout positions" in capfd.readouterr().out
+    assert "A change was left out: This network has 2 dropout positions" in capfd.readouterr().err
     assert (store.orders(run_id), store.get(run_id).marks) == ([], ())
 
 

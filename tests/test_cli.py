@@ -337,6 +337,18 @@ def test_a_run_is_shown_whole(capsys: pytest.CaptureFixture[str], done: str) -> 
         assert shown["final"]["test_accuracy"] == 0.75
 
 
+def test_what_was_changed_of_a_run_is_shown(capsys: pytest.CaptureFixture[str], store: RunStore, done: str) -> None:
+    changes = [
+        {"name": "p", "before": [0.1, 0.2], "after": 0.5},
+        {"name": "count", "before": "layer", "after": "active"},
+    ]
+    store.mark(done, [], {"step": 10, "epoch": 1.0, "seconds": 2.0, "changes": changes})
+    assert run(["runs", "show", done]) == 0
+    assert "  before step 11: p [0.1, 0.2] → 0.5, count layer → active" in capsys.readouterr().out
+    assert run(["runs", "show", done, "--json"]) == 0
+    assert lines(capsys.readouterr().out)[0]["marks"][0]["changes"] == changes
+
+
 def test_a_dead_run_is_listed_as_lost_and_can_be_deleted(
     capsys: pytest.CaptureFixture[str], store: RunStore, done: str
 ) -> None:

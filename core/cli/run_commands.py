@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -82,6 +82,9 @@ def show(run_id: str, as_json: bool) -> None:
             click.echo(f"\n{title}")
             width = max(map(len, values))
             click.echo("\n".join(f"  {name:<{width}}  {shown(value)}" for name, value in values.items()))
+    if run.marks:
+        click.echo("\nchanged while it trained")
+        click.echo("\n".join(f"  before step {mark['step'] + 1}: {_told(mark)}" for mark in run.marks))
 
 
 @runs.command("delete")
@@ -240,6 +243,11 @@ def percent(share: float | None) -> str:
 def when(seconds: float) -> str:
     """A time as people of this place write it, to the minute."""
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def _told(mark: Mapping[str, Any]) -> str:
+    changes = mark["changes"]
+    return ", ".join(f"{change['name']} {shown(change['before'])} → {shown(change['after'])}" for change in changes)
 
 
 def shown(value: Any) -> str:

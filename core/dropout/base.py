@@ -179,6 +179,10 @@ class Dropout(_DropoutNd):
         clean = self.undisturbed(x)
         return Effect(None, torch.where(clean != 0, self.perturb(x, noise) / clean, 1.0))
 
+    def fallen(self, x: Tensor, noise: Noise) -> Tensor | None:
+        """What falls under these random numbers at the present p, as in :meth:`effect`."""
+        return self.effect(x, noise).fallen
+
     def falls_at(self, x: Tensor, noise: Noise, ps: Sequence[float]) -> Tensor:
         """Index of the first of the ascending ``ps`` at which each unit (or weight) falls, len(ps) where at none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,7 +81,7 @@ class Keeper:
             return trainer.adjust(changes)
         except ConfigError as error:
             # Only what could not be checked before the network was built.
-            print(f"A change was left out: {error}", flush=True)
+            print(f"A change was left out: {error}", file=sys.stderr, flush=True)
             return []
 
     def take(self, progress: Progress, trainer: Trainer, *, single: bool = False) -> None:

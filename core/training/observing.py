@@ -83,7 +83,7 @@ def statistics(layer: Dropout, x: Tensor, out: Tensor, noise: Noise | None) -> T
     """
     dead = (out.flatten(1) <= 0).all(1).float().mean()
     none = torch.zeros_like(dead)
-    fallen = None if noise is None else layer.effect(x, noise).fallen
+    fallen = None if noise is None else layer.fallen(x, noise)
     dropped = none if fallen is None else fallen.float().mean()
     if layer.drops == "weights":
         return torch.stack([dropped, none + torch.nan, dead])
