@@ -216,7 +216,7 @@ def test_the_route_says_what_is_wrong_with_the_store(dropscope_home: Any) -> Non
     (dropscope_home / "runs.sqlite").write_bytes(b"no database at all" * 100)
     status, _, body = get("/api/runs/abc/metrics")
     assert status == 503
-    assert "damaged or not a run store" in json.loads(body)["error"]
+    assert "was damaged: it is kept" in json.loads(body)["error"]
 
 
 def test_plotly_is_served_packed_and_may_be_kept_for_long() -> None:
