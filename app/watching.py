@@ -1,6 +1,7 @@
 """The watching half of Train: which runs are shown, and what a person wishes of them."""
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ LEARNING_RATE = Number("lr", "Learning rate", Config.lr, 1e-6, 1.0, 1e-4)
 MOST_SHOWN = 24
 # Runs whose starts lie closer together than this were started together (seconds).
 TOGETHER = 10.0
+# A refusal is told for so long: a person who comes back to the page later is not to meet it again.
+REFUSED_SECONDS = 10.0
 
 EMPTY = """
 <div class="ds-empty ds-empty-train">
@@ -44,7 +47,7 @@ def watch() -> None:
         wish = live_curves(
             [described(run, runs) for run in runs],
             started=st.session_state.get("started"),
-            refused=st.session_state.get("refused"),
+            refused=recently_refused(),
         )
         if wish:
             carry_out(wish, [run.id for run in runs])
@@ -62,8 +65,15 @@ def carry_out(wish: Mapping[str, Any], shown: Sequence[str]) -> None:
         else:
             services.act(str(wish.get("verb")), ids)
     except services.REFUSALS as error:
-        st.session_state["refused"] = {"turn": secrets.token_hex(4), "ids": ids, "sentence": str(error)}
+        refused = {"turn": secrets.token_hex(4), "ids": ids, "sentence": str(error)}
+        st.session_state["refused"] = (time.monotonic(), refused)
         st.rerun()
+
+
+def recently_refused() -> dict[str, Any] | None:
+    """Why the last wish of this visitor could not be met, unless that is past and gone."""
+    at, refused = st.session_state.get("refused", (0.0, None))
+    return refused if time.monotonic() - at < REFUSED_SECONDS else None
 
 
 def changes_of(wished: Any) -> dict[str, Any]:

@@ -73,7 +73,10 @@ def figure(page: Page, chart: int) -> dict[str, Any]:
       labels: plot.layout.annotations.map(({ text, x }) => [text, x]),
       lines: plot.layout.shapes.map(({ x0 }) => x0),
     })"""
-    drawn: dict[str, Any] = page.locator(".ds-plot").nth(chart).evaluate(script)
+    plot = page.locator(".ds-plot").nth(chart)
+    plot.scroll_into_view_if_needed()
+    wait_until(lambda: plot.evaluate("(plot) => Boolean(plot.data)"), "a chart in sight is not drawn")
+    drawn: dict[str, Any] = plot.evaluate(script)
     return drawn
 
 
@@ -103,8 +106,10 @@ def test_a_change_is_marked_where_it_was_made_on_every_axis_and_chart(page: Page
     shown(page, server)
     for name in ("epoch", "step", "seconds"):
         page.locator(".ds-choice").get_by_role("button", name=name).click()
-        assert figure(page, 0)["labels"] == [["p 0.5 → 0.3", MARK[name]]]
-        assert [figure(page, chart)["lines"] for chart in range(5)] == [[MARK[name]]] * 5
+        place = MARK[name]
+        assert figure(page, 0)["labels"] == [["p 0.5 → 0.3", place]]
+        for chart in range(5):
+            wait_until(lambda: figure(page, chart)["lines"] == [place], "a chart lacks the mark")  # noqa: B023
     assert "now p 0.3" in (page.locator(".ds-detail").text_content() or "")
 
 

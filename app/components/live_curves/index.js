@@ -41,6 +41,9 @@ class View {
     this.smoothing = remembered("smoothing", (share) => SMOOTHINGS.includes(share), SMOOTHINGS[1]);
     this.chosen = remembered("curves", (value) => value && typeof value === "object", {});
     this.build();
+    this.inSight = new Set();
+    this.sight = new IntersectionObserver((entries) => this.sighted(entries), { rootMargin: "300px" });
+    for (const { plot } of this.maskCharts) this.sight.observe(plot);
     this.onVisible = () => document.hidden || this.poll();
     document.addEventListener("visibilitychange", this.onVisible);
   }
@@ -349,10 +352,18 @@ class View {
     // With no run the library is only made ready for the first.
     if (this.closed || !this.runs.length) return;
     this.masks.hidden = !this.haveMasks();
-    for (const chart of [...this.charts, ...(this.masks.hidden ? [] : this.maskCharts)]) this.drawChart(Plotly, chart);
+    const near = this.maskCharts.filter(({ plot }) => this.inSight.has(plot));
+    for (const chart of [...this.charts, ...near]) this.drawChart(Plotly, chart);
     const words = lossStory(this.runs, this.points);
     if (this.story.textContent !== words) this.story.textContent = words;
     this.count();
+  }
+
+  /** Small charts out of sight cost nothing; they are drawn once they come near. */
+  sighted(entries) {
+    const came = entries.filter(({ isIntersecting, target }) => isIntersecting && !this.inSight.has(target));
+    for (const { isIntersecting, target } of entries) this.inSight[isIntersecting ? "add" : "delete"](target);
+    if (came.length) this.draw();
   }
 
   drawChart(Plotly, chart) {
@@ -395,6 +406,7 @@ class View {
     this.closed = true;
     clearTimeout(this.timer);
     document.removeEventListener("visibilitychange", this.onVisible);
+    this.sight.disconnect();
     for (const story of this.stories.values()) story.close();
     if (window.Plotly) for (const chart of [...this.charts, ...this.maskCharts]) window.Plotly.purge(chart.plot);
   }

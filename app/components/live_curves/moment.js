@@ -42,12 +42,12 @@ function storyPanels(look) {
   });
   const panels = [{ title: weights ? "In: what the weights see" : "In: x", note: `${active(x)} of ${x.values.length} active${partText(look)}`, ...cells(x, false) }];
   if (mask) panels.push({ title: "Mask: who falls", note: fallenText(look), ...cells(x, true) });
-  if (weights) panels.push({ title: "Mask on the weights", note: `${percent(meanFallen(weights.mask))} fall; the upper left corner is shown`, weights });
+  if (weights) panels.push({ title: "Mask on the weights", note: `${percent(meanFallen(weights.mask))} fall; a row a unit, the upper left corner`, weights });
   if (scale) panels.push(scalePanel(look, cells(x, false)));
   panels.push({ title: weights ? "Out" : mask ? "Out: mask · scale · x" : "Out: factor · x", note: `${active(out)} of ${out.values.length} active`, ...cells(out, false), of: true });
-  const gradients = [look.grad_out, look.grad_x].filter(Boolean);
-  const steepest = Math.max(1e-12, ...gradients.map(size));
-  const back = (array, fell) => ({ ...cells(array, fell), top: steepest, signed: true });
+  // One scale for both, so that what the mask does to a gradient is seen; behind weights they are of different things.
+  const steepest = (array) => Math.max(1e-12, ...(weights ? [array] : [look.grad_out, look.grad_x].filter(Boolean)).map(size));
+  const back = (array, fell) => ({ ...cells(array, fell), top: steepest(array), signed: true });
   if (look.grad_out) panels.push({ title: "Back: gradient of out", note: `up to ${short(size(look.grad_out))}`, ...back(look.grad_out, false), of: true });
   if (look.grad_x) panels.push({ title: "Back: gradient of x", note: mask ? "none passes where a unit fell" : `up to ${short(size(look.grad_x))}`, ...back(look.grad_x, Boolean(mask)) });
   return panels;
@@ -71,7 +71,8 @@ function unitStory(look, unit) {
   if (look.weights) return `${name}: ${exact(y)} leaves the layer under this mask${g === undefined ? "" : `; its gradient is ${exact(g)}`}.`;
   const x = look.x.values[unit];
   const factor = look.scaleAt(unit);
-  const forward = look.fell(unit) ? `${name} falls: ${exact(x)} · 0 = ${exact(y)}.` : `${name} stays: ${exact(x)} · ${exact(factor)} = ${exact(y)}.`;
+  const stays = look.mask ? `${name} stays` : name;
+  const forward = look.fell(unit) ? `${name} falls: ${exact(x)} · 0 = ${exact(y)}.` : `${stays}: ${exact(x)} · ${exact(factor)} = ${exact(y)}.`;
   if (g === undefined || back === undefined) return forward;
   return `${forward} Backward: ${exact(g)} · ${look.fell(unit) ? "0" : exact(factor)} = ${exact(back)}.`;
 }
@@ -135,8 +136,8 @@ function paintWord(canvas, width, word, colours) {
   context.fillText(word, 0, 32);
 }
 
-/** Weights that stayed in their colours, those that fell drained. */
-function paintWeightCorner(canvas, width, { weight, mask }, colours, bitmap) {
+/** Weights that stayed in their colours, those that fell drained; ``focus`` is a row. */
+function paintWeightCorner(canvas, width, { weight, mask }, { colours, bitmap, focus }) {
   const [rows, columns] = weight.shape;
   const height = Math.max(64, Math.min(width, (width * rows) / columns));
   const context = sized(canvas, width, height);
@@ -150,4 +151,12 @@ function paintWeightCorner(canvas, width, { weight, mask }, colours, bitmap) {
   inner.putImageData(image, 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(bitmap, 0, 0, width, height);
+  const line = height / rows;
+  if (focus < 0 || focus >= rows) return;
+  context.strokeStyle = css(colours.ground);
+  context.lineWidth = 4;
+  context.strokeRect(1, focus * line - 1, width - 2, line + 2);
+  context.strokeStyle = colours.focus;
+  context.lineWidth = 1.5;
+  context.strokeRect(1, focus * line - 1, width - 2, line + 2);
 }

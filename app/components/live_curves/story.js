@@ -145,7 +145,7 @@ class Story {
       return;
     }
     if (panel.weights) {
-      paintWeightCorner(canvas, width, panel.weights, this.colours, this.bitmap);
+      paintWeightCorner(canvas, width, panel.weights, { colours: this.colours, bitmap: this.bitmap, focus: this.unit });
       return;
     }
     canvas.plan = arrange(panel.shape, width, LARGEST_CELL);
