@@ -12,13 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from core.jobs import processes
+from core.jobs import LocalEngine, processes
+from tests import faults
 
 
 class Child:
@@ -31,9 +33,17 @@ class Child:
         return None if psutil.pid_exists(self.pid) else 0
 
 
+@dataclass
+class Fate:
+    """What happens to the workers started next: a kind of ``tests.faults`` and after which step, or nothing."""
+
+    fault: tuple[str, int] | None = None
+
+
 @contextmanager
-def nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nursery() -> Iterator[Fate]:
     """Engines of this process start their workers here for as long as the block lasts."""
+    fate = Fate()
     process = subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin
     assert process.stdout
@@ -41,19 +51,25 @@ def nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def start(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Any:
         with lock:
-            source.write(json.dumps([[*arguments], str(log), dict(environment)]).encode() + b"\n")
+            source.write(json.dumps([[*arguments], str(log), dict(environment), fate.fault]).encode() + b"\n")
             source.flush()
             return Child(int(sink.readline()))
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(processes, "start", start)
-        yield
+        yield fate
     process.communicate()
 
 
-def _carry_out(arguments: Sequence[str], log: str, environment: Mapping[str, str]) -> int:
+def _carry_out(
+    arguments: Sequence[str], log: str, environment: Mapping[str, str], fault: tuple[str, int] | None
+) -> int:
     from core.__main__ import run
 
+    # One that it started itself would load torch first and have no fault: the test's engine starts them all.
+    LocalEngine.advance = LocalEngine.settle  # type: ignore[method-assign]
+    if fault:
+        faults.arm(*fault)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     os.environ.update(environment)

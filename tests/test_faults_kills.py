@@ -34,9 +34,9 @@ def store(dropscope_home: Path) -> RunStore:
 
 
 @pytest.fixture
-def engine(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalEngine]:
+def engine(store: RunStore) -> Iterator[LocalEngine]:
     """An engine for one run at a time, whose workers need not load torch first and end with the test."""
-    with nursery(monkeypatch):
+    with nursery():
         yield LocalEngine(store, limit=1)
         for run in store.list(status=["running"]):
             if run.owner:
