@@ -109,6 +109,17 @@ def test_an_experiment_from_a_file_is_started_as_it_is_and_goes_on() -> None:
     assert len(RunStore().list()) == 6
 
 
+def test_a_file_that_is_opened_fills_the_field_for_text() -> None:
+    test = opened()
+    test.file_uploader(key="spec-file").set_value(("a.yaml", SPEC.encode("utf-8-sig"), "application/yaml")).run()
+    assert not test.exception
+    assert test.text_area(key="spec").value == SPEC
+    assert test.button(key="start-spec").label == "Start 6 runs"
+    test.file_uploader(key="spec-file").set_value(("a.yaml", b"\xff\xfe\x00", "application/yaml")).run()
+    assert not test.exception
+    assert "is not YAML" in test.error[0].value
+
+
 def test_a_mistake_in_a_file_is_one_sentence_with_its_line_and_no_button() -> None:
     test = opened()
     test.text_area(key="spec").set_value(SPEC.replace("epochs", "epoch")).run()

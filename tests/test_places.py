@@ -16,6 +16,7 @@ from core.jobs.places import Pace, Queue, Turn, turns
 from core.jobs.processes import owner_of
 from core.runs import Owner, Run, RunStore
 
+NOW = 1.8e9
 HERE, ELSEWHERE = owner_of(), Owner("another machine", 1, 1.0)
 
 
@@ -30,8 +31,8 @@ def trained(
     """A run at work, with a record of its time."""
     run_id = store.create(Config(**config).to_dict(), {"startup_seconds": startup}, owner=owner)
     times = {"epoch": epoch, "train_seconds": 0.75 * seconds, "eval_seconds": 0.25 * seconds}
-    store.record(run_id, [{"kind": "epoch", "step": 1, **times}])
-    return store.get(run_id)
+    store.record(run_id, [{"kind": "epoch", "step": 1, **times}] if epoch else [])
+    return store.change(run_id, lambda _: {"seen": NOW})
 
 
 def queued(store: RunStore, **config: Any) -> str:
@@ -45,7 +46,7 @@ def test_those_that_wait_begin_as_places_become_free(store: RunStore) -> None:
     first = trained(store, epoch=7, seconds=14, epochs=10)
     second = trained(store, epoch=4, seconds=16, epochs=5, technique="dropcorr")
     waiting = [queued(store, epochs=10, seed=2), queued(store, epochs=10, technique="none"), queued(store, epochs=10)]
-    found = turns(store.list(status=("queued", "running")), 2, Pace([done]))
+    found = turns(store.list(status=("queued", "running")), 2, Pace([done]), NOW)
     assert (found[first.id], found[second.id]) == (Turn(None, None, 6.0), Turn(None, None, 4.0))
     assert [found[each] for each in waiting] == [Turn(1, 4.0, 25.0), Turn(2, 6.0, 27.0), Turn(3, 25.0, 46.0)]
 
@@ -60,7 +61,7 @@ def test_turns_agree_with_a_simulation_second_by_second(store: RunStore) -> None
         rest = dice.randint(1, 9)
         left[trained(store, epoch=10, seconds=10, epochs=10 + rest).id] = rest
     lengths = {queued(store, epochs=n): n for n in (dice.randint(1, 9) for _ in range(12))}
-    found = turns(store.list(status=("queued", "running")), 3, Pace([done]))
+    found = turns(store.list(status=("queued", "running")), 3, Pace([done]), NOW)
     second, waiting = 0, list(lengths)
     while left:
         while len(left) < 3 and waiting:
@@ -85,7 +86,7 @@ def test_times_are_of_the_likest_runs_and_unknown_where_there_are_none(store: Ru
     pace = Pace(measured)
 
     def remaining(**config: Any) -> float:
-        return pace.remaining(store.get(queued(store, epochs=10, **config)))
+        return pace.remaining(store.get(queued(store, epochs=10, **config)), NOW)
 
     assert remaining(technique="standard") == 10
     assert remaining(technique="dropcorr") == 30
@@ -98,7 +99,17 @@ def test_times_are_of_the_likest_runs_and_unknown_where_there_are_none(store: Ru
 def test_a_resumed_run_has_only_the_rest_before_it(store: RunStore) -> None:
     run = trained(store, epoch=8, seconds=8, epochs=10)
     store.change(run.id, lambda _: {"status": "queued", "owner": None})
-    assert turns([store.get(run.id)], 1, Pace([run]))[run.id] == Turn(1, 0.0, 2.0)
+    assert turns([store.get(run.id)], 1, Pace([run]), NOW)[run.id] == Turn(1, 0.0, 2.0)
+
+
+def test_what_a_run_did_since_it_was_heard_of_counts(store: RunStore) -> None:
+    done = trained(store, epoch=10, seconds=20, startup=4.0, epochs=10)
+    store.finish(done.id, "done")
+    begun = trained(store, epoch=0, seconds=0, epochs=10)
+    pace = Pace([done])
+    assert [pace.remaining(begun, NOW + seconds) for seconds in (-1, 0, 3, 100)] == [24, 24, 21, 0]
+    waits = store.get(queued(store, epochs=10))
+    assert pace.remaining(waits, NOW + 100) == 24
 
 
 def test_runs_of_another_machine_take_no_place_here(store: RunStore) -> None:
@@ -106,7 +117,7 @@ def test_runs_of_another_machine_take_no_place_here(store: RunStore) -> None:
     assert [run.id for run in (store.claim(ELSEWHERE, 2), store.claim(ELSEWHERE, 2)) if run] == elsewhere
     assert store.claim(ELSEWHERE, 2) is None or pytest.fail("over the limit there")
     first, second = queued(store), queued(store)
-    assert turns(store.list(), 1, Pace(()))[first] == Turn(1, 0.0, None)
+    assert turns(store.list(), 1, Pace(()), NOW)[first] == Turn(1, 0.0, None)
     claimed = store.claim(HERE, 1)
     assert claimed is not None
     assert (claimed.id, claimed.slot) == (first, 0)
@@ -167,7 +178,10 @@ def test_people_who_submit_at_once_start_no_more_than_the_machine_takes_and_none
     assert [run.status for run in runs].count("queued") == 7
 
 
-def test_a_page_and_a_terminal_say_the_turn_of_a_run_that_waits(store: RunStore) -> None:
+def test_a_page_and_a_terminal_say_the_turn_of_a_run_that_waits(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.jobs.places.time.time", lambda: NOW)
     run = trained(store, epoch=5, seconds=50, epochs=10)
     first, second = queued(store, epochs=9), queued(store, epochs=9)
     found = Queue(store, 1).turns()

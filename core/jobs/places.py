@@ -52,8 +52,8 @@ class Pace:
             for key, values in found.items()
         }
 
-    def remaining(self, run: Run) -> float:
-        """Seconds that a run still takes at most; infinity where no like run was measured."""
+    def remaining(self, run: Run, now: float) -> float:
+        """Seconds that a run still takes at most, ``now`` (since 1970); infinity where no like run was measured."""
         like = [key for key in _likenesses(run.config) if key in self._median]
         start, epoch = self._median[like[0]] if like else (0.0, math.inf)
         done = float(run.latest.get("epoch") or 0.0)
@@ -62,22 +62,24 @@ class Pace:
         left = max(0.0, float(run.config.get("epochs") or 0) - done)
         budget = run.config.get("time_budget")
         allowed = math.inf if budget is None else max(0.0, budget - float(run.latest.get("train_seconds") or 0.0))
-        return start + min(epoch * left if left else 0.0, allowed)
+        # What it did since it was claimed, or since its last record, is not known yet.
+        silent = now - run.seen if run.status == "running" and run.seen else 0.0
+        return max(0.0, start + min(epoch * left if left else 0.0, allowed) - max(0.0, silent))
 
 
-def turns(runs: Sequence[Run], limit: int, pace: Pace) -> dict[str, Turn]:
+def turns(runs: Sequence[Run], limit: int, pace: Pace, now: float) -> dict[str, Turn]:
     """Run → its turn, for those of ``runs``, none of which has ended, that train here or wait; ``limit`` do at once."""
     busy = [run for run in runs if run.owner and here(run.owner) and _has_a_place(run)]
     waiting = [run for run in runs if run.status == "queued" and not run.reserved]
     waiting.sort(key=lambda run: (run.queued_at, run.id))
-    free = [pace.remaining(run) for run in busy]
+    free = [pace.remaining(run, now) for run in busy]
     found = {run.id: Turn(None, None, _known(end)) for run, end in zip(busy, free, strict=True)}
     # More than the limit may train, as `train` in a terminal waits for nobody: their places are not given again.
     free = sorted(free)[max(0, len(free) - limit) :] + [0.0] * (limit - len(free))
     heapq.heapify(free)
     for place, run in enumerate(waiting, 1):
         start = heapq.heappop(free)
-        end = start + pace.remaining(run)
+        end = start + pace.remaining(run, now)
         heapq.heappush(free, end)
         found[run.id] = Turn(place, _known(start), _known(end))
     return found
@@ -98,7 +100,8 @@ class Queue:
             return self._turns.get()
 
     def _now(self) -> dict[str, Turn]:
-        return turns(self._store.list(status=("queued", "running", "paused")), self._limit, self._pace.get())
+        runs = self._store.list(status=("queued", "running", "paused"))
+        return turns(runs, self._limit, self._pace.get(), time.time())
 
 
 class _Kept(Generic[T]):
