@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from app import live
+from core.checkpoints import export, of_run
 from core.config import Config, ConfigError
 from core.data import Dataset, load
 from core.dropout import dropouts
-from core.jobs import JobError, LocalEngine, processes
+from core.jobs import JobError, LocalEngine, processes, worker
 from core.jobs.keeper import Keeper
 from core.runs import Run, RunStore, steps
-from core.training import Trainer
+from core.training import Trainer, evaluate
 from core.training.changes import as_changes, checked
 from tests.waiting import wait_for
 
@@ -230,6 +231,26 @@ def test_changes_at_one_step_are_one_mark_and_none_where_all_is_as_before(store:
     shown = live.snapshot(store, [run_id], 0)["runs"][run_id]["marks"]
     assert json.dumps(shown, allow_nan=False).count("\\u221e") == 1
     assert order(p=0.2, knobs={"clamp": 10.0}) == []
+
+
+@pytest.mark.parametrize(
+    ("technique", "changes"),
+    [("dropconnect", {"p": 0.9}), ("standard", {"p": [0.8, 0.9], "knobs": {"vanilla": True}})],
+)
+def test_the_network_of_a_changed_run_evaluates_as_it_was_trained_last(
+    store: RunStore, digits: Dataset, technique: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    config = replace(SMALL, technique=technique, epochs=2)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+    store.order(run_id, changes, lambda _: None)
+    run = worker.carry_out(store, store.get(run_id), lambda: Trainer(config, digits))
+    checkpoint = of_run(store, run)
+    assert evaluate(checkpoint.model(), digits, digits.test)[1] == run.final["test_accuracy"]
+    plain = of_run(store, replace(run, marks=()))
+    assert evaluate(plain.model(), digits, digits.test)[0] != pytest.approx(run.final["test_loss"], abs=1e-3)
+    command = export(store, run, tmp_path / "changed").command
+    assert "  # changed while it trained: p 0.2 → " in command
+    assert command.endswith(" before step 1")
 
 
 def test_an_order_that_does_not_fit_the_network_is_left_out(

@@ -15,6 +15,7 @@ from core.dropout import technique
 from core.references import reference_activations
 from core.runs import Run, RunStore, StoreError, snapshots
 from core.training import evaluate
+from core.training.changes import changed
 from models import NETWORKS
 from models.parts import probabilities
 
@@ -47,7 +48,7 @@ def export(store: RunStore, run: Run, folder: Path, every: int = 1) -> Checkpoin
         trained,
         name=folder.name,
         title=f"{data.title} · {_title(trained.technique)}",
-        command=Config.from_dict(run.config).command(),
+        command=_command(run),
         weights=weights,
         snapshots=trained.snapshots.every(every),
     )
@@ -67,7 +68,8 @@ def _of_run(store: RunStore, run: Run, data: Dataset | None) -> Checkpoint:
     if images is None:
         raise CheckpointError(f"The images that {run.name} was trained on are not on this machine: put them back.")
     try:
-        config = Config.from_dict(saved).validated()
+        # As it was trained last: some techniques compute with p and knobs in evaluation, too.
+        config = changed(Config.from_dict(saved), run.marks).validated()
         checkpoint = Checkpoint(
             run.id,
             run.name,
@@ -90,6 +92,17 @@ def _of_run(store: RunStore, run: Run, data: Dataset | None) -> Checkpoint:
     if data is None or data.shape != checkpoint.shape:
         return checkpoint
     return replace(checkpoint, references=_references(checkpoint, data))
+
+
+def _command(run: Run) -> str:
+    """What one would type to train it, with what nobody can type as a comment of the shell."""
+    command = Config.from_dict(run.config).command()
+    changes = [
+        f"{change['name']} {change['before']} → {change['after']} before step {mark['step'] + 1}"
+        for mark in run.marks
+        for change in mark["changes"]
+    ]
+    return f"{command}  # changed while it trained: {', '.join(changes)}" if changes else command
 
 
 def _references(checkpoint: Checkpoint, data: Dataset) -> tuple[Tensor, ...]:

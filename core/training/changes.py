@@ -47,6 +47,14 @@ def as_changes(mark: Iterable[Mapping[str, Any]]) -> Changes:
     return plain | ({"knobs": after} if after else {})
 
 
+def changed(config: Config, marks: Iterable[Mapping[str, Any]]) -> Config:
+    """What a run that was begun with ``config`` trains with after its ``marks``."""
+    for mark in marks:
+        plain = as_changes(mark["changes"])
+        config = replace(config, **plain | {"knobs": {**config.knobs, **plain.get("knobs", {})}})
+    return config
+
+
 def as_mark(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     """[{"name", "before", "after"}] for what differs."""
     return [
