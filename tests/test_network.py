@@ -1,7 +1,10 @@
 """A server on every address: what can be sent to it without the access code changes nothing."""
 
 import re
+import socket
 from collections.abc import Iterator
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -10,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from app.entrance import URL
 from core.config import Config
 from core.runs import RunStore
-from tests.browser import Browser, Server, browser, serving, tab, wait_until
+from tests.browser import PATIENCE, Browser, Server, browser, serving, tab, wait_until
 from tests.wire import Wire, post, wired
 
 __all__ = ["browser"]
@@ -128,6 +131,28 @@ def test_a_page_of_another_origin_opens_no_socket(server: Server, cookies: dict[
         connect(address, origin=origin, additional_headers={"Cookie": held}),  # type: ignore[arg-type]
     ):
         pass
+
+
+def test_the_machine_s_own_addresses_are_answered_and_nothing_is_lent_to_other_origins(server: Server) -> None:
+    found = [a.address for entries in psutil.net_if_addrs().values() for a in entries if a.family == socket.AF_INET]
+    for address in found:
+        for path in ("/_stcore/host-config", "/api/runs/none/metrics"):
+            request = Request(f"http://{address}:{server.port}{path}", headers={"Origin": "http://evil.example"})
+            with urlopen(request, timeout=PATIENCE) as reply:
+                assert reply.status == 200
+                assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+def test_under_another_name_there_is_neither_a_page_nor_a_socket(server: Server) -> None:
+    with pytest.raises(HTTPError, match="400"):
+        urlopen(Request(server.url, headers={"Host": f"evil.example:{server.port}"}), timeout=PATIENCE)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
+        raw.sendall(
+            b"GET /_stcore/stream HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
 def test_the_code_is_entered_in_the_page_and_outlives_a_reload(browser: Browser, server: Server, code: str) -> None:
