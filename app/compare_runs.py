@@ -12,11 +12,13 @@ from app.controls import Choices, Picks, Text, address, notices, plain_text, war
 from app.names import techniques
 from core import selection, variants
 from core.runs import STATUSES, Run
+from core.runs.labels import tags_of
 from core.runs.schema import default_name
 
 TITLES = techniques()
 # More runs than this side by side, and what differs is not read but searched for.
 MOST_SIDE_BY_SIDE = 40
+MOST_TOLD = 12
 _COLUMNS = {
     "Test accuracy": st.column_config.NumberColumn(format="%.1f %%"),
     "Training time": st.column_config.NumberColumn(format="%.1f s"),
@@ -59,6 +61,8 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
         named, _ = named_runs(runs)
         at = [place for place, run in enumerate(runs) if run.id in named]
         st.session_state[key] = {"selection": {"rows": at}}
+    # Above the list, so that what opens below a button is on the screen.
+    actions = st.container(horizontal=True, vertical_alignment="center")
     with st.container(key="compare-runs"):
         event = st.dataframe(
             shown_runs(runs, listed), hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–",
@@ -66,7 +70,7 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
         )  # fmt: skip
     chosen = [runs[row] for row in event.selection.rows if row < len(runs)]
     keep_selection([run.id for run in chosen])
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with actions:
         rename(chosen)
         tag(chosen, runs)
         delete(chosen)
@@ -149,14 +153,17 @@ def tag(chosen: Sequence[Run], runs: Sequence[Run]) -> None:
         if not able:
             return
         shared = [word for word in chosen[0].tags if all(word in run.tags for run in chosen)]
-        known = sorted({word for run in runs for word in run.tags})
         whose = "this run" if len(chosen) == 1 else f"all {len(chosen)} runs"
         key = f"tags-{hash((*(run.id for run in chosen), *shared))}"
-        wanted = st.multiselect(
-            f"Tags of {whose}", known, shared, accept_new_options=True, placeholder="Choose or write a tag", key=key
-        )
-        if st.button("Save tags", key="save-tags", disabled=set(wanted) == set(shared)):
+        with st.form(f"form-{key}", border=False):
+            text = st.text_input(f"Tags of {whose}, with commas between", ", ".join(shared), key=key)
+            known = sorted({word for run in runs for word in run.tags} - set(shared))
+            if known:
+                st.caption(plain_text(f"Others in use: {', '.join(known[:MOST_TOLD])}"))
+            saved = st.form_submit_button("Save tags")
+        if saved:
             with services.guard():
+                wanted = tags_of([text])
                 services.tag([run.id for run in chosen], add=wanted, remove=set(shared) - set(wanted))
             st.rerun()
 

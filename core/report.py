@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from core import baseline
+from core.runs.schema import plain_name
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -124,7 +125,7 @@ def _around(sd: float) -> str:
 
 
 def _escaped(text: object) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(str(text).split()))
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(plain_name(str(text)).split()))
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

@@ -41,12 +41,14 @@ class Difference:
 
 
 def paired_difference(one: pd.Series, other: pd.Series) -> Difference:
-    """``one`` less ``other`` over the seeds (the index) that both have."""
-    paired = pd.concat([one, other], axis=1, join="inner")
-    differences = paired.iloc[:, 0] - paired.iloc[:, 1]
+    """``one`` less ``other`` over the seeds (the index, each once) that both have."""
+    # Not by aligning the two: that takes ten times as long, and many techniques make very many pairs.
+    place = one.index.get_indexer(other.index)
+    shared = place >= 0
+    differences = one.to_numpy()[place[shared]] - other.to_numpy()[shared]
     n = len(differences)
     error = float(differences.std(ddof=1)) / math.sqrt(n) if n >= FEWEST_PAIRS else math.nan
-    return Difference(n, float(differences.mean()), error)
+    return Difference(n, float(differences.mean()) if n else math.nan, error)
 
 
 def p_value(one: pd.Series, other: pd.Series) -> float:

@@ -11,9 +11,11 @@ from app import charts, standalone
 from app.compare_document import comparison_document
 from app.standalone import Section
 from core import baseline, comparison, variants
-from tests.browser import Browser, browser, tab, wait_until  # noqa: F401
+from tests.browser import Browser, browser, tab, wait_until
 from tests.test_comparison import run
 from tests.test_variants import TITLES, labelled
+
+__all__ = ["browser"]
 
 EVIL = "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">&amp;\u202egnp"
 SHOWN = EVIL.replace("\u202e", "")
@@ -99,7 +101,7 @@ def test_two_files_do_not_share_the_word_that_lets_scripts_run() -> None:
 
 
 @pytest.mark.browser
-def test_it_opens_without_a_network_and_its_figures_are_drawn_and_saved(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+def test_it_opens_without_a_network_and_its_figures_are_drawn_and_saved(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "a page.html"
     path.write_text(PAGE, encoding="utf-8")
     asked: list[str] = []

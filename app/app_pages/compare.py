@@ -57,7 +57,8 @@ def page() -> None:
     lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows, KINDS.get(by, "group")))}</p>')
     with above:
         curves, drawn = figures(rows, {run.id: run.seq for run in shown})
-        numbers([run for run in shown if run.id in set(rows["id"])], rows, listed, curves, drawn, by)
+        there = set(rows["id"])
+        numbers([run for run in shown if run.id in there], rows, listed, curves, drawn, by)
 
 
 def empty() -> None:
@@ -149,11 +150,10 @@ def numbers(
     with st.container(horizontal=True):
         download(summary.merge(tests, how="left", on="variant"), "Table as CSV", "dropscope-summary.csv")
         download(curves, "Curves as CSV", "dropscope-curves.csv")
-        offer(
-            report.latex(summary, tests, pinned, f"{title}."), "Table as LaTeX", "dropscope-summary.tex", "text/x-tex"
-        )
-        content = report.as_json(summary, tests, pinned, curves, list(rows["id"]))
-        offer(content, "All as JSON", "dropscope-comparison.json", "application/json")
+        latex = partial(report.latex, summary, tests, pinned, f"{title}.")
+        offer(latex, "Table as LaTeX", "dropscope-summary.tex", "text/x-tex")
+        everything = partial(report.as_json, summary, tests, pinned, curves, list(rows["id"]))
+        offer(everything, "All as JSON", "dropscope-comparison.json", "application/json")
         page = partial(comparison_document, title, runs, rows, tests, pinned, kind, drawn)
         offer(page, "All as a web page", "dropscope-comparison.html", "text/html")
 

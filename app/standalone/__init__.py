@@ -40,7 +40,7 @@ def document(title: str, lead: str, charts: Sequence[Chart], sections: Sequence[
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         nonce=secrets.token_urlsafe(16),
         title=text(title),
-        when=text(f"{len(charts)} figures, made with Dropscope on {datetime.now().strftime('%d %B %Y, %H:%M')}"),
+        when=text(f"Made with Dropscope on {datetime.now().strftime('%d %B %Y, %H:%M')}."),
         lead=text(lead),
         style=f"{(_HERE / 'style.css').read_text(encoding='utf-8')}\n{stylesheet(_PLOT)}",
         figures="\n".join('<figure class="ds-figure"></figure>' for _ in charts),

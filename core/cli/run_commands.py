@@ -150,13 +150,18 @@ def to_tracker(sent: Iterator[tuple[Run, int]], count: int, tracker: str, place:
 
 
 def _export_csv(store: RunStore, chosen: Sequence[Run], target: str, steps: bool, as_json: bool) -> None:
+    from core.report import csv
+
     records = exported(store, chosen, steps)
     if as_json:
         for record in records.to_dict("records"):
             click.echo(to_json({str(name): value for name, value in record.items()}))
         return
     try:
-        records.to_csv(sys.stdout if target == "-" else target, index=False)
+        if target == "-":
+            sys.stdout.write(csv(records))
+        else:
+            Path(target).write_text(csv(records), encoding="utf-8", newline="")
     except BrokenPipeError:
         raise
     except OSError as error:

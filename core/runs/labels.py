@@ -18,8 +18,9 @@ def name_of(text: str) -> str:
 
 
 def tags_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """``texts`` as tags, each once, without those that are blank; StoreError where one is too long."""
-    return tuple(dict.fromkeys(_label(text, "tag", LONGEST_TAG) for text in texts if plain_name(text)))
+    """The tags in ``texts``, which commas part, each once, without blank ones; StoreError where one is too long."""
+    words = (word for text in texts for word in text.split(","))
+    return tuple(dict.fromkeys(_label(word, "tag", LONGEST_TAG) for word in words if plain_name(word)))
 
 
 def retagged(tags: Iterable[str], add: Iterable[str], remove: Iterable[str]) -> tuple[str, ...]:
