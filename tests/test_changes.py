@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,35 @@ def test_a_run_goes_by_batches_and_epochs_as_asked(engine: LocalEngine, store: R
     whole = wait_for(lambda: run if (run := paused(engine, run_id)).latest["epoch"] % 1 == 0 else None)
     assert whole.latest["val_loss"] > 0
     assert store.has_state(run_id)
+
+
+def test_a_run_that_is_to_go_on_while_it_takes_a_step_runs_again(store: RunStore, digits: Dataset) -> None:
+    config = replace(SMALL, epochs=1, record_every=0.0)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+    statuses = []
+
+    class Hurried(Trainer):
+        """Somebody presses play while it takes its single step."""
+
+        def single(self) -> Any:
+            store.request(run_id, "run")
+            return super().single()
+
+    def press() -> None:
+        wait_for(lambda: store.get(run_id).status == "paused")
+        store.request(run_id, "batch")
+
+    store.request(run_id, "pause")
+    thread = threading.Thread(target=press)
+    thread.start()
+    worker.carry_out(
+        store,
+        store.get(run_id),
+        lambda: Hurried(config, digits),
+        watch=lambda _: statuses.append(store.get(run_id).status),
+    )
+    thread.join()
+    assert (statuses[0], {*statuses[1:]}) == ("paused", {"running"})
 
 
 def test_a_change_takes_effect_at_the_next_step_and_leaves_a_mark(engine: LocalEngine, store: RunStore) -> None:

@@ -87,7 +87,7 @@ class Keeper:
     def take(self, progress: Progress, trainer: Trainer, *, single: bool = False) -> None:
         """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from.
 
-        The record of a ``single`` step is kept however short the time since the last one.
+        The record of a ``single`` step, which somebody waits for, is kept and stored at once.
         """
         if not single and self._is_too_many(progress):
             return
@@ -101,7 +101,7 @@ class Keeper:
             self.save(trainer)
         elif progress.kind == "end" and progress.status == "done":
             self._save_weights(trainer)
-        if progress.kind != "step" or time.monotonic() - self._written >= WRITE_EVERY:
+        if single or progress.kind != "step" or time.monotonic() - self._written >= WRITE_EVERY:
             self._flush()
 
     def save(self, trainer: Trainer) -> None:

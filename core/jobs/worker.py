@@ -182,6 +182,7 @@ class _Wishes:
         self._store, self._run = keeper.store, keeper.run
         self._looked = float("-inf")
         self._granted = "run"
+        self._paused = False
 
     def obey(self, trainer: Trainer) -> str:
         """Return how to go on ("run", "batch", "epoch"), wait as long as the run is paused, raise _StopRequested.
@@ -195,6 +196,8 @@ class _Wishes:
         self._keeper.adjust(trainer)
         if wish == "pause":
             self._keeper.save(trainer)
+        # Also where it was to go on while it took a single step: it needs its place back for that.
+        if wish == "pause" or (self._paused and wish in ("run", "epoch")):
             wish = self._wait(trainer)
         if wish == "stop":
             self._keeper.save(trainer)
@@ -215,6 +218,7 @@ class _Wishes:
         return self._store.requested(self._run.id, attempt=self._run.attempt)
 
     def _wait(self, trainer: Trainer) -> str:
+        self._paused = True
         self._show_paused()
         signed = time.monotonic()
         while True:
@@ -226,6 +230,7 @@ class _Wishes:
             if wish in ("stop", "batch"):
                 return wish
             if wish in ("run", "epoch") and self._store.proceed(self._run.id, self._limit, attempt=self._run.attempt):
+                self._paused = False
                 return wish
             if time.monotonic() - signed > SIGN_EVERY:
                 self._show_paused()
