@@ -135,9 +135,10 @@ def batch_of(run_id: str) -> Batch | None:
 
 def delete(ids: Sequence[str]) -> None:
     """Set ended runs aside, for ``UNDO_SECONDS`` and until :func:`undo_delete`; those still active are refused."""
+    writer = _writer()
     if any(run.status in ACTIVE for run in existing(ids)):
         raise StoreError("A run that still trains cannot be deleted: stop it first.")
-    _writer().set_aside(list(ids))
+    writer.set_aside(list(ids))
 
 
 def deleted() -> list[Run]:
