@@ -118,6 +118,8 @@ def test_a_node_that_dies_loses_nothing(cluster: Cluster, engine: RayEngine, sto
         assert not store.has_state(run.id)
     again = epochs_of(store, victim.id).head(len(told))
     assert list(again["loss"]) == list(told["loss"])
+    # It went on, and did not begin again: no two trainings take the same time.
+    assert again["train_seconds"].iloc[0] == told["train_seconds"].iloc[0]
     assert store.get(victim.id).environment["ray_node"] != doomed.node_id
 
 
@@ -170,7 +172,9 @@ def test_a_run_on_ray_obeys_the_dashboard_and_outlives_its_worker(
     processes.kill(before.owner)
     after = first(dashboard, lambda run: run.attempt == 2 and run.latest["epoch"] > before.latest["epoch"] + 1.0)
     assert (after.status, after.latest["lr"]) == ("running", 1e-4)
-    assert list(epochs_of(store, run_id)["loss"])[: len(told)] == list(told["loss"])
+    again = epochs_of(store, run_id).head(len(told))
+    assert list(again["loss"]) == list(told["loss"])
+    assert again["train_seconds"].iloc[0] == told["train_seconds"].iloc[0]
 
     dashboard.cancel(run_id)
     (stopped,) = ended(dashboard)
@@ -182,6 +186,40 @@ def test_a_run_on_ray_obeys_the_dashboard_and_outlives_its_worker(
     engine.cancel(run_id, force=True)
     (forced,) = ended(engine)
     assert forced.status == "stopped"
+
+
+def test_runs_share_a_gpu_and_can_be_resumed_when_the_foreman_is_gone(cluster: Cluster, store: RunStore) -> None:
+    # Ray believes that there is one: the runs train on the CPU.
+    node = cluster.add_node(num_cpus=8, num_gpus=1, object_store_memory=MEMORY)
+    engine = RayEngine(store, cluster.address, cpus_per_run=0.5, gpus_per_run=0.5)
+    try:
+        ids = [engine.submit(replace(SMALL, epochs=100_000, seed=seed)) for seed in range(3)]
+
+        def running() -> list[Run]:
+            engine.advance()
+            return [run for run in store.list(status=("running",)) if store.has_state(run.id)]
+
+        both = wait_for(lambda: found if len(found := running()) == 2 else None, PATIENCE)
+        (waiting,) = store.list(status=("queued",))
+        assert {run.id for run in both} | {waiting.id} == {*ids}
+        assert {run.environment["ray_node"] for run in both} == {node.node_id}
+
+        foreman = engine.starter
+        assert foreman is not None
+        processes.kill(foreman)
+        lost = ended(LocalEngine(store))
+        assert [run.status for run in lost] == ["lost"] * 3
+        assert "it begins again" in str(store.get(waiting.id).reason)
+        assert "it goes on from its last saved state" in str(store.get(both[0].id).reason)
+
+        engine.resume(both[0].id)
+        again = first(engine, lambda run: run.status == "running" and run.attempt == 2)
+        assert again.id == both[0].id
+        assert engine.starter != foreman
+        engine.cancel(again.id, force=True)
+    finally:
+        ray.kill(engine._foreman)
+        cluster.remove_node(node)
 
 
 @pytest.fixture
