@@ -119,6 +119,7 @@ def worker(run_id: str, attempt: int | None, limit: int, home: Path) -> None:
     store = RunStore(home, timeout=PATIENCE)
     run = run_worker(store, run_id, attempt=attempt, limit=limit, data=data)
     LocalEngine(store, limit).advance()
+    store.close()
     raise click.exceptions.Exit(FAILED if run.status == "failed" else 0)
 
 
@@ -233,4 +234,9 @@ def knob_value(knob: Knob, text: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    code = run()
+    if sys.argv[1:2] == ["worker"]:
+        # All is written; taking torch apart would hold its memory and a core for a second or more.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

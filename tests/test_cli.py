@@ -251,11 +251,12 @@ def test_a_store_that_cannot_be_used_is_said(
     capsys: pytest.CaptureFixture[str], store: RunStore, dropscope_home: Path
 ) -> None:
     dropscope_home.mkdir()
-    (dropscope_home / "runs.sqlite").write_bytes(b"this is no database at all, whatever its name says" * 20)
     for words in (TRAIN, ["runs"], ["runs", "show", "abc"], ["runs", "delete", "abc"], ["runs", "export"]):
+        (dropscope_home / "runs.sqlite").write_bytes(b"this is no database at all, whatever its name says" * 20)
         assert run([*words, "--json"]) == 1
         (answer,) = lines(capsys.readouterr().out)
-        assert "is damaged or not a run store: move it aside" in answer["error"]
+        assert "was damaged: it is kept as runs.sqlite.damaged-" in answer["error"]
+    assert run(["runs", "--json"]) == 0, "a new one has begun"
 
 
 def test_a_newer_store_is_said(capsys: pytest.CaptureFixture[str], store: RunStore, done: str) -> None:
