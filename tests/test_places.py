@@ -75,6 +75,14 @@ def test_turns_agree_with_a_simulation_second_by_second(store: RunStore) -> None
             del left[run_id]
 
 
+def test_where_more_train_than_the_limit_the_first_to_end_make_no_place(store: RunStore) -> None:
+    for epochs in (11, 15, 19):
+        trained(store, epoch=10, seconds=10, epochs=epochs)
+    first, second = queued(store), queued(store)
+    found = turns(store.list(), 2, Pace(()), NOW)
+    assert (found[first], found[second]) == (Turn(1, 5.0, None), Turn(2, 9.0, None))
+
+
 def test_times_are_of_the_likest_runs_and_unknown_where_there_are_none(store: RunStore) -> None:
     measured = [
         trained(store, epoch=2, seconds=2, epochs=2, technique="standard"),

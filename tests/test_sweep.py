@@ -92,6 +92,7 @@ def test_what_is_written_is_read_as_the_same(
         name=name, techniques=("none", "dropcorr"), p=tuple(p), seeds=tuple(seeds), settings=settings, knobs=knobs
     )
     assert from_yaml(to_yaml(experiment)) == experiment
+    assert experiment.size == len(experiment.configs())
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,7 @@ def test_what_is_written_is_read_as_the_same(
         ("0-2", "5-2", 8, "must go up"),
         ("0-2", "0-99999", 8, "at most 10,000"),
         ("0-2", "[]", 8, "seeds has no value"),
+        ("0-2", "\n  []", 8, "seeds has no value"),
         ("- dropcorr", "- dropcor", 6, "no technique 'dropcor'; choose among none, standard"),
         ("count: active", "count: some", 13, "count must be one of 'layer', 'active'"),
         ("count: active", "amount: 1", 13, "dropcorr has no option 'amount'"),
