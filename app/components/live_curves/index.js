@@ -237,6 +237,7 @@ class View {
       return;
     }
     this.polling = true;
+    const began = performance.now();
     try {
       await this.fetchNew();
       this.failures = 0;
@@ -250,7 +251,8 @@ class View {
     this.show();
     const lively = this.active().length || Date.now() < this.eager;
     const calm = this.awaitsFirst() ? FIRST_TICK : this.wishes.size ? WISH_TICK : lively ? TICK : IDLE_TICK;
-    const wait = this.failures ? Math.min(TICK * this.failures, 5000) : calm;
+    // Counted from the last question, so that curves move once a second, however long an answer takes.
+    const wait = this.failures ? Math.min(TICK * this.failures, 5000) : Math.max(FIRST_TICK, calm - (performance.now() - began));
     this.timer = setTimeout(() => this.poll(), this.again ? 0 : wait);
     this.again = false;
   }
