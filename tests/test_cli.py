@@ -252,6 +252,8 @@ def test_a_store_that_cannot_be_used_is_said(
 ) -> None:
     dropscope_home.mkdir()
     for words in (TRAIN, ["runs"], ["runs", "show", "abc"], ["runs", "delete", "abc"], ["runs", "export"]):
+        for file in dropscope_home.glob("runs.sqlite*"):
+            file.unlink()
         (dropscope_home / "runs.sqlite").write_bytes(b"this is no database at all, whatever its name says" * 20)
         assert run([*words, "--json"]) == 1
         (answer,) = lines(capsys.readouterr().out)
