@@ -68,10 +68,13 @@ class Pace:
 
 
 def turns(runs: Sequence[Run], limit: int, pace: Pace, now: float) -> dict[str, Turn]:
-    """Run → its turn, for those of ``runs``, none of which has ended, that train here or wait; ``limit`` do at once."""
+    """Run → its turn, for those of ``runs`` that train here, ``limit`` at once, or wait.
+
+    None of ``runs`` has ended; they stand in the order of :meth:`RunStore.list`, the newest first.
+    """
     busy = [run for run in runs if run.owner and here(run.owner) and _has_a_place(run)]
-    waiting = [run for run in runs if run.status == "queued" and not run.reserved]
-    waiting.sort(key=lambda run: (run.queued_at, run.id))
+    waiting = [run for run in reversed(runs) if run.status == "queued" and not run.reserved]
+    waiting.sort(key=lambda run: run.queued_at)
     free = [pace.remaining(run, now) for run in busy]
     found = {run.id: Turn(None, None, _known(end)) for run, end in zip(busy, free, strict=True)}
     # More than the limit may train, as `train` in a terminal waits for nobody: their places are not given again.
