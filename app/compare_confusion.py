@@ -49,7 +49,8 @@ def matrix(run: Run) -> None:
 def told(found: Confusion, recorded: float | None) -> str:
     """The most frequent mistakes, and how the accuracy stands to that which the run recorded."""
     worst = [f"{true} taken for {answer} ({n} of {of})" for true, answer, n, of in found.mistakes(3)]
-    said = f"{100 * found.accuracy:.1f} % are right. Most often: {', '.join(worst)}." if worst else "All are right."
+    mistakes = f" Most often: {', '.join(worst)}." if worst else ""
     if recorded is None or abs(found.accuracy - recorded) < SAME:
-        return said
-    return f"{said} Tested anew on the CPU in 32 bit; the run recorded {100 * recorded:.2f} %."
+        return f"{100 * found.accuracy:.1f} % are right.{mistakes}"
+    anew = f"Tested anew on the CPU in 32 bit, {100 * found.accuracy:.2f} % are right; the run recorded"
+    return f"{anew} {100 * recorded:.2f} %.{mistakes}"
