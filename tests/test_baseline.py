@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from core import baseline
+from core.significance import paired_difference
 
 SCORES = {
     "dropcorr": [0.981, 0.979, 0.984, 0.980, 0.982],
@@ -143,3 +144,14 @@ def test_a_baseline_alone_is_compared_with_nothing() -> None:
     tests = baseline.against(rows_of({"standard": [0.9, 0.91]}), "standard")
     assert tests.empty
     assert baseline.verdict(tests, "standard") == ""
+
+
+def test_values_are_paired_by_their_seed_wherever_they_stand() -> None:
+    one = pd.Series([0.5, 0.9, 0.7, 0.2], index=[4, 0, 2, 9])
+    other = pd.Series([0.1, 0.3, 0.35, 0.8], index=[0, 1, 2, 4])
+    expected = np.array([0.9 - 0.1, 0.7 - 0.35, 0.5 - 0.8])
+    found = paired_difference(one, other)
+    assert found.n == 3
+    assert found.mean == pytest.approx(expected.mean())
+    assert found.error == pytest.approx(stats.sem(expected))
+    assert paired_difference(one, other.iloc[:0]).n == 0
