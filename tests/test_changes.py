@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import random
 import signal
 import threading
 from collections.abc import Iterator
@@ -151,13 +152,41 @@ def test_a_changed_run_that_is_killed_ends_bit_identical_to_one_never_disturbed(
     end = wait_for(lambda: run if (run := engine.poll(run_id)).ended else None)
     assert end.status == "done"
 
+    ends_as_one_never_disturbed(store, end, config)
+
+
+@pytest.mark.slow
+def test_a_run_changed_and_killed_again_and_again_ends_as_one_never_disturbed(
+    engine: LocalEngine, store: RunStore
+) -> None:
+    config = replace(SMALL, technique="dropact", epochs=150)
+    chance = random.Random(7)
+    run_id = engine.submit(config)
+    for kill in range(1, 11):
+        began = wait_for(lambda: run if (run := engine.poll(run_id)).status == "running" and run.owner else None)
+        assert began.attempt == kill
+        engine.adjust(run_id, {"p": chance.random(), "lr": chance.uniform(1e-4, 1e-3)})
+        target = began.latest.get("step", 0) + chance.randrange(40)
+        wait_for(lambda: store.get(run_id).latest.get("step", 0) > target)  # noqa: B023, it is awaited here
+        os.kill(store.get(run_id).owner.pid, signal.SIGKILL)
+        wait_for(lambda: engine.poll(run_id).status == "lost")
+        engine.resume(run_id)
+    end = wait_for(lambda: run if (run := engine.poll(run_id)).ended else None)
+    assert (end.status, end.reason) == ("done", None)
+    assert store.orders(run_id) == []
+    assert len(end.marks) > 1
+    ends_as_one_never_disturbed(store, end, config)
+
+
+def ends_as_one_never_disturbed(store: RunStore, end: Run, config: Config) -> None:
+    """The weights of ``end`` are those of a training in which the changes were made at the steps of its marks."""
     undisturbed = Trainer(config)
     plan = {mark["step"]: as_changes(mark["changes"]) for mark in end.marks}
     while undisturbed.status == "running":
         if undisturbed.step in plan:
             undisturbed.adjust(plan.pop(undisturbed.step))
         undisturbed.advance(steps=1)
-    saved = store.load_weights(run_id)
+    saved = store.load_weights(end.id)
     assert all(torch.equal(saved[name], value) for name, value in undisturbed.model.state_dict().items())
 
 

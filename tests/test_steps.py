@@ -86,6 +86,27 @@ def test_the_tensors_of_a_step_belong_together(few: Dataset, settings: dict[str,
         assert place.grad_out.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", ["standard", "standout", "gaussian", "dropact", "dropcorr"])
+def test_the_tensors_of_feature_maps_belong_together(few: Dataset, name: str) -> None:
+    knobs = {"rescale": "uniform"} if name.startswith("drop") else {}
+    batch = taken(trainer(few, technique=name, network="cifar10", p=0.4, knobs=knobs), 1)
+    assert [place.title for place in batch.places] == ["Stage 1", "Stage 2", "Stage 3", "Hidden 1", "Hidden 2"]
+    for place in batch.places:
+        assert place.out.shape[1:] == place.units
+        assert place.scale is not None
+        assert place.grad_out is not None
+        mask = torch.ones_like(place.out) if place.mask is None else place.mask.float()
+        torch.testing.assert_close(place.x * mask * place.scale, place.out)
+        torch.testing.assert_close(place.grad_out * mask * place.scale, place.grad_x)
+
+
+def test_of_a_convolution_s_weights_a_corner_is_kept(few: Dataset) -> None:
+    place = taken(trainer(few, technique="dropconnect", network="cifar10"), 1).places[0]
+    assert place.weight is not None
+    assert place.weight_mask is not None
+    assert (place.weight.shape, place.weight_mask.shape) == ((8, 72), (1, 8, 72))
+
+
 def test_of_weights_that_fall_a_corner_is_kept(few: Dataset) -> None:
     for mask, examples in (("batch", 1), ("example", 8)):
         place = taken(trainer(few, technique="dropconnect", p=0.5, knobs={"mask": mask}), 1).places[1]
