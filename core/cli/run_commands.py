@@ -269,4 +269,6 @@ def _settled() -> RunStore:
     store = RunStore()
     with suppress(StoreError):
         LocalEngine(store).settle()
+    if sentence := store.damage():
+        click.echo(sentence, err=True)
     return store
