@@ -13,10 +13,6 @@ const FIRST_HOPE = 5000;
 const PATIENCE = 10000;
 const RESEND = 3000;
 const HOPE = 20000;
-const SMOOTHINGS = [0, 0.02, 0.05, 0.1, 0.2];
-const CURVES = { train: "training", validation: "validation", quiet: "training images, dropout off" };
-// With more runs than this the third curve of each has to be asked for.
-const CALM = 3;
 
 export default function (component) {
   const root = component.parentElement.querySelector(".ds-live");
@@ -37,9 +33,6 @@ class View {
     this.eager = 0;
     this.impatient = 0;
     this.seq = 0;
-    this.x = remembered("axis", (name) => name in AXES, "epoch");
-    this.smoothing = remembered("smoothing", (share) => SMOOTHINGS.includes(share), SMOOTHINGS[1]);
-    this.chosen = remembered("curves", (value) => value && typeof value === "object", {});
     this.build();
     this.inSight = new Set();
     this.sight = new IntersectionObserver((entries) => this.sighted(entries), { rootMargin: "300px" });
@@ -69,78 +62,9 @@ class View {
     this.masks.append(make("h3", "", "What falls"), small);
 
     this.story = make("p", "ds-key ds-loss-story");
-    const foot = make("div", "ds-foot");
-    foot.append(this.axisChoice(), this.smoothingChoice(), this.curveChoice());
+    this.choices = new Choices(() => this.draw());
     this.list = make("ul", "ds-runs");
-    this.root.replaceChildren(head, charts, foot, this.story, this.list, this.masks);
-  }
-
-  axisChoice() {
-    const group = make("div", "ds-choice");
-    group.setAttribute("role", "group");
-    group.setAttribute("aria-label", "Horizontal axis");
-    this.axisButtons = Object.keys(AXES).map((name) => {
-      const button = make("button", "", name);
-      button.type = "button";
-      button.dataset.axis = name;
-      button.onclick = () => this.choose({ x: name }, "axis", name);
-      return button;
-    });
-    group.append(...this.axisButtons);
-    return group;
-  }
-
-  smoothingChoice() {
-    const label = make("label", "ds-smoothing");
-    this.smoother = Object.assign(make("input"), { type: "range", min: 0, max: SMOOTHINGS.length - 1, step: 1 });
-    this.smoothText = make("output");
-    this.smoother.oninput = () => {
-      const share = SMOOTHINGS[this.smoother.value];
-      this.choose({ smoothing: share }, "smoothing", share);
-    };
-    label.append(make("span", "", "Smoothing"), this.smoother, this.smoothText);
-    return label;
-  }
-
-  /** The key of the curves; each of its entries takes its kind of curve away and back. */
-  curveChoice() {
-    const group = make("div", "ds-curves");
-    group.setAttribute("role", "group");
-    group.setAttribute("aria-label", "Curves");
-    this.curveButtons = Object.entries(CURVES).map(([kind, text]) => {
-      const button = make("button", "ds-curve");
-      button.type = "button";
-      button.dataset.curve = kind;
-      button.append(curveSample(kind), make("span", "", text));
-      button.onclick = () => {
-        const chosen = { ...this.chosen, [kind]: !this.shown()[kind] };
-        this.choose({ chosen }, "curves", chosen);
-      };
-      return button;
-    });
-    group.append(...this.curveButtons);
-    return group;
-  }
-
-  shown() {
-    return { train: true, validation: true, quiet: this.runs.length <= CALM, ...this.chosen };
-  }
-
-  choose(change, name, value) {
-    Object.assign(this, change);
-    remember(name, value);
-    this.showChoices();
-    this.draw();
-  }
-
-  showChoices() {
-    for (const button of this.axisButtons) button.setAttribute("aria-pressed", String(button.dataset.axis === this.x));
-    const shown = this.shown();
-    for (const button of this.curveButtons) button.setAttribute("aria-pressed", String(shown[button.dataset.curve]));
-    this.smoother.value = SMOOTHINGS.indexOf(this.smoothing);
-    const text = this.smoothing ? `over ${100 * this.smoothing} %` : "off";
-    this.smoothText.textContent = text;
-    this.smoother.setAttribute("aria-valuetext", text);
+    this.root.replaceChildren(head, charts, this.choices.root, this.story, this.list, this.masks);
   }
 
   /** New data from the page, a change of theme, or both. */
@@ -161,7 +85,7 @@ class View {
     }
     this.list.classList.toggle("ds-single", this.runs.length === 1);
     this.recolour();
-    this.showChoices();
+    this.choices.show(this.runs.length);
     this.root.hidden = !this.runs.length;
     this.refuse(data.refused);
     if (data.started && data.started !== this.started) {
@@ -369,28 +293,31 @@ class View {
   }
 
   drawChart(Plotly, chart) {
-    const how = { x: this.x, shown: this.shown(), smoothing: this.smoothing, crowded: this.runs.length > CROWD };
+    const { x, shown, smoothing } = this.choices;
+    const how = { x, shown, smoothing, crowded: this.runs.length > CROWD };
     const traces = this.runs.flatMap((run) => {
       const columns = this.points.get(run.id);
       return columns ? runTraces(chart, run, columns, { ...how, colour: this.colour(run) }) : [];
     });
     const empty = !traces.some((trace) => trace.x.length);
-    const layout = chartLayout(chart, this.theme, { x: this.x, epochs: this.epochs(), empty });
+    const layout = chartLayout(chart, this.theme, { x, epochs: this.epochs(), empty });
     Plotly.react(chart.plot, traces, { ...layout, ...this.markShapes(chart) }, PLOT_CONFIG);
   }
 
   markShapes(chart) {
+    const { x } = this.choices;
     const marks = this.runs.flatMap((run) => this.marksOf(run.id).map((mark) => ({ run, colour: this.colour(run), mark })));
-    return markShapes(chart, marks.sort((a, b) => a.mark[this.x] - b.mark[this.x]), this.x, this.end(), this.theme);
+    return markShapes(chart, marks.sort((a, b) => a.mark[x] - b.mark[x]), x, this.end(x), this.theme);
   }
 
   haveMasks() {
     return [...this.points.values()].some((columns) => columns.dropped?.some((share) => share !== null));
   }
 
-  end() {
-    if (this.x === "epoch") return this.epochs();
-    return Math.max(0, ...[...this.points.values()].map((columns) => columns[this.x]?.at(-1) ?? 0));
+  /** Where the axis ends. */
+  end(x) {
+    if (x === "epoch") return this.epochs();
+    return Math.max(0, ...[...this.points.values()].map((columns) => columns[x]?.at(-1) ?? 0));
   }
 
   epochs() {
