@@ -95,7 +95,9 @@ def epochs_of(store: RunStore, run_id: str) -> pd.DataFrame:
     return store.metrics(run_id, kind="epoch")
 
 
-def test_a_node_that_dies_loses_nothing(cluster: Cluster, engine: RayEngine, store: RunStore) -> None:
+def test_a_node_that_dies_loses_nothing(
+    cluster: Cluster, engine: RayEngine, store: RunStore, capfd: pytest.CaptureFixture[str]
+) -> None:
     configs = [replace(SMALL, epochs=EPOCHS, seed=seed, snapshots=True) for seed in (0, 1)]
     for config in configs:
         engine.submit(config)
@@ -116,6 +118,7 @@ def test_a_node_that_dies_loses_nothing(cluster: Cluster, engine: RayEngine, sto
         assert all(torch.equal(kept[name], value) for name, value in weights.items())
         assert len([*store.folder(run.id).glob("snapshots/*")]) == EPOCHS + 1
         assert not store.has_state(run.id)
+    assert capfd.readouterr().out == ""
     again = epochs_of(store, victim.id).head(len(told))
     assert list(again["loss"]) == list(told["loss"])
     # It went on, and did not begin again: no two trainings take the same time.

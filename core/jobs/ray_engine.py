@@ -155,6 +155,15 @@ def connect(address: str) -> None:
         with suppress(Exception):
             ray.shutdown()
         raise _unreachable(address, reason_of(error)) from None
+    _keep_off_stdout()
+
+
+def _keep_off_stdout() -> None:
+    # Ray prints what it thinks of lost workers among the output of this process, whatever log_to_driver says, and has
+    # no setting for it. What of it a person needs is in the reasons of the runs.
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
 
 
 def _check_address(address: str) -> None:
