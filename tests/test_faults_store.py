@@ -4,16 +4,21 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from core.jobs import worker
 from core.runs import RunStore, StoreError
-from core.training import Config, Progress
+from core.training import Config, Progress, Trainer
 from tests.waiting import wait_for
 
 CONFIG = Config(technique="dropcorr").to_dict()
@@ -242,3 +247,98 @@ def test_who_is_stopped_while_it_writes_is_said_and_released_by_its_end(tmp_path
     with sqlite3.connect(tmp_path / "runs.sqlite") as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder of root's that everybody may look into."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+NOBODY = 65534
+
+
+def _as_nobody(home: Path, run_id: str, said: Any) -> None:
+    # Python's own files may lie where that person may not look: all that is needed is imported first.
+    import zoneinfo._zoneinfo as _
+
+    import pandas as _  # noqa: F401
+
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    store = RunStore(home)
+    said.put([run.id for run in store.list()])
+    said.put(len(store.metrics(run_id)))
+    for write in (lambda: store.create(CONFIG), lambda: store.request(run_id, "stop")):
+        try:
+            write()
+        except StoreError as error:
+            said.put(str(error))
+
+
+def test_another_person_can_look_into_a_folder_that_is_not_theirs_and_is_told_that_it_is_read_only(
+    open_folder: Path,
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    store = RunStore(open_folder)
+    run_id = store.create(CONFIG)
+    store.record(run_id, [epoch(1), epoch(2)])
+    store.close()
+    said = fork.Queue()
+    visitor = fork.Process(target=_as_nobody, args=(open_folder, run_id, said), daemon=True)
+    visitor.start()
+    visitor.join(60)
+    assert visitor.exitcode == 0
+    assert (said.get(), said.get()) == ([run_id], 2)
+    for _ in range(2):
+        assert "runs.sqlite cannot be written (read-only): make it and its folder writable" in said.get()
+    assert store.get(run_id).requested == "run"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB of its own."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("only who may mount a file system can test a really full one")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_run_on_a_disk_that_fills_ends_with_nothing_torn_and_goes_on_once_there_is_room(small_disk: Path) -> None:
+    config = Config(dataset="digits", technique="dropcorr", epochs=6, device="cpu", record_every=0.0)
+    store = RunStore(small_disk)
+    run_id = store.create(config.to_dict())
+    ballast = small_disk / "ballast"
+
+    def fill(progress: Progress) -> None:
+        if progress.kind == "epoch" and progress.epoch == 2.0:
+            with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+
+    with suppress(StoreError):  # where not even the end can be written
+        run = worker.take(store, run_id)
+        worker.carry_out(store, run, lambda: worker.trainer_of(run), watch=fill)
+    run = store.get(run_id)
+    assert run.status in ("running", "failed")
+    known = [*store.metrics(run_id, kind="epoch")["epoch"]]
+    assert known[:2] == [1.0, 2.0]
+    ballast.unlink()
+    if run.status == "running":
+        store.finish(run_id, "lost")
+    else:
+        assert (run.reason or "").startswith("The disk is full, ")
+    run = worker.take(store, run_id)
+    assert worker.carry_out(store, run, lambda: worker.trainer_of(run)).status == "done"
+    undisturbed = Trainer(config)
+    assert [record.kind for record in undisturbed.run()][-1] == "end"
+    saved = store.load_weights(run_id)
+    assert all(torch.equal(saved[name], value) for name, value in undisturbed.model.state_dict().items())
+    store.close()
