@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -262,9 +263,8 @@ NOBODY = 65534
 
 def _as_nobody(home: Path, run_id: str, said: Any) -> None:
     # Python's own files may lie where that person may not look: all that is needed is imported first.
-    import zoneinfo._zoneinfo as _
-
-    import pandas as _  # noqa: F401
+    for name in ("zoneinfo._zoneinfo", "pandas"):
+        import_module(name)
 
     os.setgid(NOBODY)
     os.setuid(NOBODY)
