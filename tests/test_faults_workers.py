@@ -13,8 +13,7 @@ import psutil
 import pytest
 import torch
 
-from core.jobs import LocalEngine, processes
-from core.jobs import engine as jobs
+from core.jobs import LocalEngine, processes, transitions
 from core.jobs.troubles import OUT_OF_MEMORY
 from core.runs import Run, RunStore
 from core.training import Config, Trainer
@@ -120,7 +119,7 @@ def test_a_worker_that_was_stopped_and_continued_is_as_if_nothing_had_been(
 def test_a_stopped_worker_that_is_to_stop_is_ended_by_force_and_can_go_on(
     engine: LocalEngine, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "FORCE_AFTER", 1.0)
+    monkeypatch.setattr(transitions, "FORCE_AFTER", 1.0)
     config = replace(SMALL, epochs=12)
     run = begun(engine, engine.submit(config))
     send(run, signal.SIGSTOP)
@@ -138,7 +137,7 @@ def test_a_stopped_worker_that_is_to_stop_is_ended_by_force_and_can_go_on(
 def test_a_trainer_that_ignores_a_stop_is_ended_by_force_by_whoever_looks(
     engine: LocalEngine, store: RunStore, fate: Fate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "FORCE_AFTER", 1.0)
+    monkeypatch.setattr(transitions, "FORCE_AFTER", 1.0)
     fate.fault = ("deaf", 20)
     run = begun(engine, engine.submit(ENDLESS))
     wait_for(lambda: "deaf" in (store.folder(run.id) / "worker.log").read_text())
@@ -162,7 +161,7 @@ def test_a_run_is_stopped_once_however_often_it_is_asked_and_leaves_nothing_behi
     for _ in range(3):
         engine.cancel(waiting)
         engine.cancel(run.id)
-    stopped = wait_for(lambda: now if (now := store.get(run.id)).ended else None, seconds=2 * jobs.FORCE_AFTER)
+    stopped = wait_for(lambda: now if (now := store.get(run.id)).ended else None, seconds=2 * transitions.FORCE_AFTER)
     assert (stopped.reason or "").startswith("Stopped at epoch "), "it stopped by itself"
     wait_for(lambda: not processes.is_alive(run), seconds=5.0)
     assert store.get(waiting).attempt == 0

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from core.data import DataError
-from core.jobs import JobError, LocalEngine, keeper, processes, worker
+from core.jobs import JobError, LocalEngine, keeper, processes, transitions, worker
 from core.jobs import engine as jobs
 from core.jobs.keeper import Keeper
 from core.jobs.processes import owner_of
@@ -152,7 +152,7 @@ def test_a_run_pauses_goes_on_and_stops_as_asked(engine: LocalEngine, store: Run
     assert run.reason.startswith("Stopped at epoch ")
     assert f"`python -m core train --resume {run_id}`: it goes on from its last saved state." in run.reason
     assert run.seen is not None
-    assert run.seen - asked < jobs.FORCE_AFTER
+    assert run.seen - asked < transitions.FORCE_AFTER
     state = store.load_state(run_id)
     assert state is not None
     assert state["step"] == run.final["step"] == store.metrics(run_id)["step"].max()
@@ -315,7 +315,7 @@ def test_a_stop_that_is_ignored_is_enforced(
     run_id = store.create(SMALL.to_dict(), owner=owner_of(sleeper.pid))
     engine.cancel(run_id)
     assert engine.poll(run_id).status == "running"
-    store.change(run_id, lambda run: {"requested_at": (run.requested_at or 0) - jobs.FORCE_AFTER - 1})
+    store.change(run_id, lambda run: {"requested_at": (run.requested_at or 0) - transitions.FORCE_AFTER - 1})
     engine.cancel(run_id)
     run = engine.poll(run_id)
     assert run.status == "stopped"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.jobs import processes
 from core.jobs.places import Queue, Turn
+from core.jobs.transitions import JobError, buried, cancelled, check_goes_on, overdue, paused, resumed
 from core.jobs.warm import Order, WarmWorker
 from core.runs import Owner, Run, RunStore, StoreError
 from core.runs.database import explain
@@ -20,20 +20,12 @@ from core.runs.database import explain
 if TYPE_CHECKING:
     from core.config import Config
 
-# A worker looks for requests several times a second; one that has not stopped after this long is ended by force.
-FORCE_AFTER = 10.0
-
-Changes = dict[str, Any]
 Unit = Literal["batch", "epoch"]
 UNITS = ("batch", "epoch")
 
 # Processes that this one started: they must be waited for, or they stay behind as zombies.
 _children: list[subprocess.Popen[bytes]] = []
 _children_lock = threading.Lock()
-
-
-class JobError(StoreError):
-    """A run cannot do what was asked of it; one sentence for the person."""
 
 
 class Engine(Protocol):
@@ -120,7 +112,7 @@ class LocalEngine:
 
     def pause(self, run_id: str) -> Run:
         """Let a run wait at its next step, or a queued one until it is resumed."""
-        return self.store.change(run_id, _paused)
+        return self.store.change(run_id, paused)
 
     def resume(self, run_id: str) -> Run:
         """Let a paused run go on; queue one that has stopped, failed or been lost, to go on from its saved state."""
@@ -145,9 +137,9 @@ class LocalEngine:
         from core.training.changes import checked
 
         run = self.store.get(run_id)
-        _check_goes_on(run)
+        check_goes_on(run)
         wanted = checked(Config.from_dict(run.config), changes, _positions(run))
-        self.store.order(run_id, wanted, _check_goes_on)
+        self.store.order(run_id, wanted, check_goes_on)
         return self.store.get(run_id)
 
     def cancel(self, run_id: str, force: bool = False) -> Run:
@@ -155,7 +147,7 @@ class LocalEngine:
 
         One that has ended is left as it is. A run that has not stopped 10 s later is ended by whoever polls.
         """
-        run = self.store.change(run_id, partial(_cancelled, saved=self.store.has_state(run_id)))
+        run = self.store.change(run_id, partial(cancelled, saved=self.store.has_state(run_id)))
         if force and run.live and run.owner:
             if not processes.here(run.owner):
                 raise JobError(f"Run {run.id} is trained on {run.owner.host}: end it by force there.")
@@ -182,7 +174,7 @@ class LocalEngine:
                 continue
             if not processes.is_alive(run):
                 self._bury(run)
-            elif _overdue(run):
+            elif overdue(run):
                 self._end_by_force(run)
 
     def keep_warm(self) -> None:
@@ -202,7 +194,7 @@ class LocalEngine:
 
     def _go_on(self, run_id: str, request: str) -> Run:
         self.settle()
-        self.store.change(run_id, partial(_resumed, request=request, starter=self.starter))
+        self.store.change(run_id, partial(resumed, request=request, starter=self.starter))
         return self.poll(run_id)
 
     def _start(self, run: Run) -> None:
@@ -229,7 +221,7 @@ class LocalEngine:
         self._bury(run)
 
     def _bury(self, run: Run) -> None:
-        self.store.change(run.id, partial(_buried, seen=run, saved=self.store.has_state(run.id)))
+        self.store.change(run.id, partial(buried, seen=run, saved=self.store.has_state(run.id)))
 
 
 def _reap() -> None:
@@ -267,18 +259,6 @@ def rooted(config: Config) -> Config:
     return replace(config, dataset=str(existing_folder(config.dataset)))
 
 
-def how_to_resume(run_id: str, saved: bool) -> str:
-    """The sentence that tells a person how a run that ended early goes on."""
-    where = "it goes on from its last saved state" if saved else "it begins again, as nothing was saved yet"
-    return f"Resume it in the dashboard or by `python -m core train --resume {run_id}`: {where}."
-
-
-def _check_goes_on(run: Run) -> None:
-    if run.ended:
-        resume = "" if run.status == "done" else ": resume it first"
-        raise JobError(f"Run {run.id} is {run.status}, so nothing of it can change{resume}.")
-
-
 def _positions(run: Run) -> int | None:
     """How many dropout positions the run's network has, None where it is not known before it is built."""
     from models import NETWORKS
@@ -289,61 +269,6 @@ def _positions(run: Run) -> int | None:
     return len(network.default_p) if network else None
 
 
-def _paused(run: Run) -> Changes | None:
-    if run.ended:
-        raise JobError(f"Run {run.id} is {run.status}: there is nothing to pause.")
-    if run.status == "queued":
-        return {"status": "paused", "owner": None, "requested": "pause", "requested_at": time.time()}
-    # A stop is not taken back by a pause that comes after it.
-    return None if run.requested == "stop" else _request(run, "pause")
-
-
-def _resumed(run: Run, *, request: str, starter: Owner | None) -> Changes | None:
-    if run.status == "done":
-        raise JobError(f"Run {run.id} is done: start a new one to train for longer.")
-    if run.live and run.requested == "stop":
-        raise JobError(f"Run {run.id} is being stopped: resume it once it has stopped.")
-    if run.live:
-        return _request(run, request)
-    if run.status == "queued":
-        return _request(run, request)
-    now = time.time()
-    again = {"status": "queued", "reason": None, "owner": starter, "slot": None, "queued_at": now}
-    return again | {"requested": request, "requested_at": now}
-
-
-def _cancelled(run: Run, *, saved: bool) -> Changes | None:
-    if run.ended:
-        return None
-    if run.live:
-        return _request(run, "stop")
-    reason = f"Stopped while it waited. {how_to_resume(run.id, saved)}"
-    return {"status": "stopped", "reason": reason, "requested": "stop", "requested_at": time.time()}
-
-
-def _request(run: Run, request: str) -> Changes | None:
-    # Asking again must not move the moment from which a stop is overdue.
-    return None if run.requested == request else {"requested": request, "requested_at": time.time()}
-
-
 def _reserved_here(run: Run) -> bool:
     # Whether the process that is to start it still exists can be known on its own machine only.
     return run.reserved and run.owner is not None and processes.here(run.owner)
-
-
-def _overdue(run: Run) -> bool:
-    late = run.requested == "stop" and run.requested_at is not None and time.time() - run.requested_at > FORCE_AFTER
-    return late and run.owner is not None and processes.here(run.owner)
-
-
-def _buried(run: Run, *, seen: Run, saved: bool) -> Changes | None:
-    """What becomes of a run whose process, ``seen`` a moment ago, is gone; None where it ended tidily meanwhile."""
-    if not (run.live or run.reserved) or run.attempt != seen.attempt or run.owner != seen.owner:
-        return None
-    end = how_to_resume(run.id, saved)
-    if run.requested == "stop":
-        return {"status": "stopped", "slot": None, "reason": f"Ended by force, as it had not stopped in time. {end}"}
-    how = "Its process ended without a word (killed, out of memory, or the machine was restarted)."
-    if run.reserved:
-        how = "What was to start it on another machine has ended."
-    return {"status": "lost", "slot": None, "reason": f"{how} {end}"}

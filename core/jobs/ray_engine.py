@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import ConfigError
 from core.errors import reason_of
-from core.jobs.engine import JobError, LocalEngine
+from core.jobs.engine import LocalEngine
+from core.jobs.transitions import JobError
 from core.runs import Owner, Run, RunStore
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.jobs import processes
-from core.jobs.engine import FORCE_AFTER, how_to_resume
+from core.jobs.transitions import FORCE_AFTER, how_to_resume
 from core.jobs.troubles import named
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError
 from core.runs.weights import STATE, write_whole

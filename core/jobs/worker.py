@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config import Config, ConfigError
 from core.errors import DataError
-from core.jobs.engine import JobError, how_to_resume
 from core.jobs.keeper import LONGEST_TURN, Ending, Keeper
 from core.jobs.processes import cores, owner_of
+from core.jobs.transitions import JobError, how_to_resume
 from core.jobs.troubles import OUT_OF_MEMORY, is_out_of_memory, named
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError, steps
 from core.runs.database import explain

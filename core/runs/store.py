@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.home import HomeError
 from core.home import home as default_home
-from core.runs import damage, labels, marks, measures, weights
+from core.runs import damage, labels, marks, measures
 from core.runs.database import Database, StoreError
+from core.runs.files import RunFiles
+from core.runs.rows import SupersededError, UnknownRunError, of_experiment, row_of, taken_slots, unknown
 from core.runs.schema import (
     ENDED,
     MIGRATIONS,
@@ -25,7 +25,6 @@ from core.runs.schema import (
     Run,
     columns_of,
     default_name,
-    is_id,
     new_id,
     plain_name,
     run_of,
@@ -33,7 +32,6 @@ from core.runs.schema import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
 __all__ = ["ENDED", "STATUSES", "Owner", "Run", "RunStore", "StoreError", "SupersededError", "UnknownRunError"]
 
@@ -44,15 +42,7 @@ Changes = dict[str, Any]
 _WAITS = "status = 'queued' AND pid IS NULL"
 
 
-class UnknownRunError(StoreError):
-    """There is no such run."""
-
-
-class SupersededError(StoreError):
-    """Another process has taken the run over, so this one must not write to it any more."""
-
-
-class RunStore:
+class RunStore(RunFiles):
     """The runs of one home folder; safe for several threads and processes, every method one transaction.
 
     Every method raises :class:`StoreError` where the store is locked, read-only, full, damaged or of a newer schema,
@@ -104,7 +94,7 @@ class RunStore:
             }
         )
         with self._database.write() as db:
-            if experiment is not None and (known := _of_experiment(db, experiment, row["config"])):
+            if experiment is not None and (known := of_experiment(db, experiment, row["config"])):
                 return known
             while db.execute("SELECT 1 FROM runs WHERE id = ?", (row["id"],)).fetchone():
                 row["id"] = new_id(now)
@@ -115,7 +105,7 @@ class RunStore:
     def get(self, run_id: str) -> Run:
         """The run with exactly this id."""
         with self._database.read() as db:
-            return run_of(_row(db, run_id))
+            return run_of(row_of(db, run_id))
 
     def find(self, prefix: str) -> Run:
         """The only run whose id begins with ``prefix``; :class:`UnknownRunError` where there is not exactly one."""
@@ -124,7 +114,7 @@ class RunStore:
             query = f"{SELECT} WHERE deleted IS NULL AND substr(id, 1, ?) = ? ORDER BY id LIMIT 4"
             rows = db.execute(query, (len(prefix), prefix)).fetchall()
         if not prefix or not rows:
-            raise _unknown(prefix)
+            raise unknown(prefix)
         if len(rows) > 1 and rows[0]["id"] != prefix:
             shown = ", ".join(row["id"] for row in rows[:3]) + (", …" if len(rows) > 3 else "")
             raise UnknownRunError(f"{prefix!r} is the beginning of several runs ({shown}): write more of the id.")
@@ -159,7 +149,7 @@ class RunStore:
         """Delete runs with their files: all of them or, where one is unknown or still at work, none."""
         wanted = [ids] if isinstance(ids, str) else [*ids]
         with self._database.write() as db:
-            runs = [run_of(_row(db, run_id)) for run_id in wanted]
+            runs = [run_of(row_of(db, run_id)) for run_id in wanted]
             for run in runs:
                 if run.live:
                     raise StoreError(f"Run {run.id} ({run.name}) is still {run.status}: stop it before you delete it.")
@@ -175,7 +165,7 @@ class RunStore:
         wanted = [ids] if isinstance(ids, str) else [*ids]
         now = time.time()
         with self._database.write() as db:
-            for run in [run_of(_row(db, run_id)) for run_id in wanted]:
+            for run in [run_of(row_of(db, run_id)) for run_id in wanted]:
                 if not run.ended:
                     raise StoreError(f"Run {run.id} ({run.name}) is still {run.status}: stop it before you delete it.")
             arguments = [(now, run_id) for run_id in wanted]
@@ -210,11 +200,11 @@ class RunStore:
         None or an empty dict changes nothing, an exception neither. The run as it is afterwards is returned.
         """
         with self._database.write() as db:
-            row = _row(db, run_id, attempt)
+            row = row_of(db, run_id, attempt)
             if changes := columns_of(decide(run_of(row)) or {}):
                 places = ", ".join(f"{name} = ?" for name in changes)
                 db.execute(f"UPDATE runs SET {places} WHERE key = ?", (*changes.values(), row["key"]))
-            return run_of(_row(db, run_id))
+            return run_of(row_of(db, run_id))
 
     def rename(self, run_id: str, name: str) -> None:
         """Give a run another name; :class:`StoreError` where it is empty or too long to be shown."""
@@ -225,7 +215,7 @@ class RunStore:
         """Take tags from runs and give them others: all of them or, where one is unknown or a tag too long, none."""
         new, gone = labels.tags_of(add), tuple(remove)
         with self._database.write() as db:
-            for run in [run_of(_row(db, run_id)) for run_id in ids]:
+            for run in [run_of(row_of(db, run_id)) for run_id in ids]:
                 tags = columns_of({"tags": labels.retagged(run.tags, new, gone)})["tags"]
                 db.execute("UPDATE runs SET tags = ? WHERE id = ?", (tags, run.id))
 
@@ -233,7 +223,7 @@ class RunStore:
         """Whether there is a run that :meth:`claim` would give to a process of ``host``; quick, and writes nothing."""
         with self._database.read() as db:
             waits = db.execute(f"SELECT 1 FROM runs WHERE {_WAITS} LIMIT 1").fetchone()
-            return waits is not None and len(_slots(db, host)) < limit
+            return waits is not None and len(taken_slots(db, host)) < limit
 
     def claim(self, owner: Owner, limit: int) -> Run | None:
         """Take the run that has been queued longest, unless ``limit`` are at work on ``owner``'s machine; else None.
@@ -242,22 +232,22 @@ class RunStore:
         that claim at once each gets another run.
         """
         with self._database.write() as db:
-            slots = _slots(db, owner.host)
+            taken = taken_slots(db, owner.host)
             row = db.execute(f"SELECT * FROM runs WHERE {_WAITS} ORDER BY queued_at, key LIMIT 1").fetchone()
-            if row is None or len(slots) >= limit:
+            if row is None or len(taken) >= limit:
                 return None
-            slot = min(set(range(limit)) - set(slots))
+            slot = min(set(range(limit)) - set(taken))
             db.execute(
                 "UPDATE runs SET status = 'running', reason = NULL, attempt = attempt + 1, slot = ?, seen = ?, "
                 "host = ?, pid = ?, pid_created = ? WHERE key = ?",
                 (slot, time.time(), owner.host, owner.pid, owner.created, row["key"]),
             )
-            return run_of(_row(db, row["id"]))
+            return run_of(row_of(db, row["id"]))
 
     def proceed(self, run_id: str, limit: int | None, *, attempt: int) -> bool:
         """Let a paused run go on, unless ``limit`` others are running on its machine; whether it may."""
         with self._database.write() as db:
-            row = _row(db, run_id, attempt)
+            row = row_of(db, run_id, attempt)
             key = row["key"]
             query = "SELECT count(*) FROM runs WHERE status = 'running' AND host = ?"
             running = db.execute(query, (row["host"],)).fetchone()[0]
@@ -298,12 +288,12 @@ class RunStore:
     def requested(self, run_id: str, *, attempt: int | None = None) -> str:
         """What was asked of a run last."""
         with self._database.read() as db:
-            return str(_row(db, run_id, attempt)["requested"])
+            return str(row_of(db, run_id, attempt)["requested"])
 
     def order(self, run_id: str, changes: Mapping[str, Any], check: Callable[[Run], None]) -> None:
         """Have a run change p, lr or knobs at its next step, unless ``check`` raises an exception."""
         with self._database.write() as db:
-            row = _row(db, run_id)
+            row = row_of(db, run_id)
             check(run_of(row))
             marks.give(db, row["key"], changes)
 
@@ -317,12 +307,12 @@ class RunStore:
     def mark(self, run_id: str, orders: Sequence[marks.Order], mark: marks.Mark, *, attempt: int | None = None) -> None:
         """Keep what ``orders`` have changed in place of them, in one transaction."""
         with self._database.write() as db:
-            marks.carried_out(db, _row(db, run_id, attempt)["key"], orders, mark)
+            marks.carried_out(db, row_of(db, run_id, attempt)["key"], orders, mark)
 
     def record(self, run_id: str, records: Sequence[Mapping[str, Any]], *, attempt: int | None = None) -> None:
         """Store progress records (``Progress.to_dict()``) in one transaction; the same kind and step is replaced."""
         with self._database.write() as db:
-            row = _row(db, run_id, attempt)
+            row = row_of(db, run_id, attempt)
             seq = measures.insert(db, row["key"], records)
             latest = json.loads(row["latest"])
             for record in records:
@@ -338,7 +328,7 @@ class RunStore:
         Those of whole epochs stay, as they are made again at the same steps: what was reached once is never unsaid.
         """
         with self._database.write() as db:
-            measures.delete_after(db, _row(db, run_id, attempt)["key"], step)
+            measures.delete_after(db, row_of(db, run_id, attempt)["key"], step)
 
     def metrics(
         self,
@@ -365,48 +355,9 @@ class RunStore:
             known = {row["id"]: row["key"] for row in db.execute(query, (json.dumps(wanted),))}
             for run_id in wanted:
                 if run_id not in known:
-                    raise _unknown(run_id)
+                    raise unknown(run_id)
             keys = {run_id: known[run_id] for run_id in wanted}
             return measures.select(db, keys, kind=kind, columns=columns, since=since)
-
-    def folder(self, run_id: str) -> Path:
-        """The folder of a run's files; it exists once something is in it."""
-        if not is_id(run_id):
-            raise _unknown(run_id)
-        return self.home / "runs" / run_id
-
-    def save_weights(self, run_id: str, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-        """Replace a run's weights (safetensors, the config in the metadata), whole or not at all."""
-        weights.save_weights(self.folder(run_id) / "weights.safetensors", state, config)
-
-    def load_weights(self, run_id: str) -> dict[str, Tensor]:
-        """The state dict saved last, on the CPU."""
-        return self.load_weights_and_config(run_id)[0]
-
-    def load_weights_and_config(self, run_id: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The state dict saved last, on the CPU, and the config saved with it."""
-        return weights.load_weights(self.folder(run_id) / "weights.safetensors")
-
-    def save_state(self, run_id: str, state: Mapping[str, Any]) -> None:
-        """Replace what a run is resumed from, whole or not at all."""
-        weights.save_state(self._state(run_id), state)
-
-    def load_state(self, run_id: str) -> dict[str, Any] | None:
-        """What :meth:`save_state` saved last, tensors on the CPU; None before the first time."""
-        return weights.load_state(self._state(run_id))
-
-    def damaged_state(self, run_id: str) -> StoreError:
-        """What to raise where the state of a run could be read but not gone on from."""
-        return weights.damaged_state(self._state(run_id))
-
-    def has_state(self, run_id: str) -> bool:
-        """Whether there is something to resume from."""
-        return self._state(run_id).exists()
-
-    def drop_state(self, run_id: str) -> None:
-        """Remove the saved state of a run that needs it no more."""
-        with suppress(OSError):
-            self._state(run_id).unlink(missing_ok=True)
 
     def damage(self) -> str | None:
         """The sentence about a damaged store that was set aside, as long as it lies there; None where none does."""
@@ -415,36 +366,6 @@ class RunStore:
     def close(self) -> None:
         """Close the calling thread's connection."""
         self._database.close()
-
-    def _state(self, run_id: str) -> Path:
-        return self.folder(run_id) / weights.STATE
-
-
-def _row(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> sqlite3.Row:
-    row: sqlite3.Row | None = db.execute(f"{SELECT} WHERE id = ?", (run_id,)).fetchone()
-    if row is None:
-        raise _unknown(run_id)
-    if attempt is not None and row["attempt"] != attempt:
-        raise SupersededError(f"Run {run_id} was taken over by another process, so this one leaves it alone.")
-    return row
-
-
-def _slots(db: sqlite3.Connection, host: str) -> list[int | None]:
-    """The places of a machine that are taken."""
-    # Who was paused and asked to go on has its place back before anybody new.
-    busy = "status = 'running' OR (status = 'paused' AND requested IN ('run', 'epoch') AND pid IS NOT NULL)"
-    return [row["slot"] for row in db.execute(f"SELECT slot FROM runs WHERE host = ? AND ({busy})", (host,))]
-
-
-def _of_experiment(db: sqlite3.Connection, experiment: str, config: str) -> str | None:
-    """The run of an experiment that has this config, if there is one."""
-    query = "SELECT id FROM runs WHERE deleted IS NULL AND experiment = ? AND config = ?"
-    row = db.execute(query, (experiment, config)).fetchone()
-    return None if row is None else str(row["id"])
-
-
-def _unknown(run_id: str) -> UnknownRunError:
-    return UnknownRunError(f"There is no run {run_id!r}: `python -m core runs` lists those there are.")
 
 
 def _among(word: str, words: Sequence[str]) -> str:
