@@ -46,6 +46,7 @@ def watch() -> None:
         # Mounted before there is anything to draw: loading the charts' library would delay the first point.
         wish = live_curves(
             [described(run, runs) for run in runs],
+            able=services.may_change(),
             started=st.session_state.get("started"),
             refused=recently_refused(),
         )
@@ -133,8 +134,9 @@ def first_p(run: Run) -> float | list[float] | None:
     """p as the run was begun: one number, or one a layer where they differ."""
     p = run.config.get("p")
     if p is None:
-        network = NETWORKS.get(str(run.environment.get("network", run.config.get("network"))))
-        p = None if network is None else network.default_p
+        # A run that waits has not been given its network yet: that of its data set fits.
+        names = (run.environment.get("network"), run.config.get("network"), run.config.get("dataset"))
+        p = next((NETWORKS[name].default_p for name in names if name in NETWORKS), None)
     if isinstance(p, list | tuple):
         return p[0] if len(set(p)) == 1 else list(p)
     return p

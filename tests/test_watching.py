@@ -41,6 +41,8 @@ def test_fields_show_what_the_run_was_begun_with() -> None:
     assert fields["count"]["options"] == ["layer", "active"]
     # The network's own p, which the config leaves open.
     assert fields["p"]["value"] == 0.2
+    # Neither has a run that waits been told which network it gets.
+    assert offered(RunStore().create(Config(technique="dropact").to_dict(), {}))["p"]["value"] == 0.2
     layers = offered(begun(technique="standard", p=(0.2, 0.5)))["p"]
     assert (layers["value"], layers["kind"]) == ([0.2, 0.5], "numbers")
 

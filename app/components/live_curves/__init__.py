@@ -25,6 +25,7 @@ _render = st.components.v2.component(
 def live_curves(
     runs: Sequence[dict[str, Any]],
     *,
+    able: bool = True,
     started: str | None = None,
     refused: Mapping[str, Any] | None = None,
     key: str = "live",
@@ -34,13 +35,14 @@ def live_curves(
     Args:
         runs: one dict a run with ``id``, ``name`` (shown), ``detail`` (shown, may be empty), ``technique``, ``style``
             (of ``theme.Style.to_dict``) and ``fields``, the settings that may change while it trains (:func:`field`).
+        able: whether the visitor may change runs; without, the buttons for it are not there.
         started: changes when runs were just started: a narrow screen then scrolls to them.
         refused: ``{"turn", "ids", "sentence"}``: why the last wish cannot be met; a new ``turn`` is shown.
 
     Returns ``{"verb": one of VERBS, "ids": [...]}`` in the one rerun after a press, else None; with "adjust" come
     ``"changes"`` of p, lr and knobs. What comes back is a wish from a browser: the caller checks it.
     """
-    data = {"runs": list(runs), "plotly": PLOTLY_URL, "started": started, "refused": refused}
+    data = {"runs": list(runs), "plotly": PLOTLY_URL, "able": able, "started": started, "refused": refused}
     return _render(key=key, data=data, on_wish_change=lambda: None).wish
 
 

@@ -41,8 +41,8 @@ class Change {
   }
 
   submit() {
-    const wrong = this.fields.map((field) => field.problem()).find(Boolean);
     const changed = this.fields.filter((field) => field.changed());
+    const wrong = changed.map((field) => field.problem()).find(Boolean);
     if (wrong || !changed.length) {
       this.say(wrong || "Nothing differs from what the run has now.");
       return;
@@ -102,7 +102,7 @@ class Field {
   }
 
   changed() {
-    return JSON.stringify(this.value()) !== JSON.stringify(this.now);
+    return this.input.validity.badInput || JSON.stringify(this.value()) !== JSON.stringify(this.now);
   }
 
   /** What the browser cannot read; whether a value is allowed is for the run to say. */

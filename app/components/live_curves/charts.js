@@ -5,10 +5,11 @@ const CHARTS = [
   { title: "Accuracy (%)", train: "accuracy", validation: "val_accuracy", percent: true, unit: ":.1f} %" },
 ];
 const MASK_CHARTS = [
-  { title: "Dropped (%)", help: "Of all units (or weights) at the dropout layers, on one batch", train: "dropped", percent: true, unit: ":.1f} %", small: true },
-  { title: "Dropped of active units (%)", help: "Of the units above 0 at the dropout layers, on one batch", train: "active_dropped", percent: true, unit: ":.1f} %", small: true },
-  { title: "Dead examples (%)", help: "Examples of a batch in which no active unit was left at a dropout layer", train: "dead", percent: true, unit: ":.1f} %", small: true },
+  { title: "Dropped (%)", help: "Of all units, or weights.", train: "dropped", percent: true, unit: ":.1f} %", small: true },
+  { title: "Dropped of active units (%)", help: "Of the units that were above 0.", train: "active_dropped", percent: true, unit: ":.1f} %", small: true },
+  { title: "Dead examples (%)", help: "Images with no unit left above 0: a layer passes nothing of them on.", train: "dead", percent: true, unit: ":.1f} %", small: true },
 ];
+const MASKS_KEY = "On one training batch at a time, the mean over the dropout layers.";
 // More runs than this: their raw values would only be a haze.
 const CROWD = 6;
 // Labels of marks stand below one another in so many lines.
@@ -21,7 +22,7 @@ function chartFigure(chart) {
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `${chart.title} over the course of training, one colour a technique`);
   const caption = make("figcaption", "", chart.title);
-  caption.title = chart.help ?? "";
+  if (chart.help) caption.append(make("span", "ds-chart-help", chart.help));
   figure.append(caption, plot);
   return { ...chart, figure, plot };
 }
@@ -39,7 +40,9 @@ function runTraces(chart, run, columns, how) {
     if (!crowded && how.smoothing) traces.push({ ...thin(train), mode: "lines", line: line(1), opacity: 0.28, hoverinfo: "skip" });
     const smoothed = how.smoothing ? smooth(train.y, how.smoothing) : train.y;
     const label = how.smoothing ? `${what}, smoothed` : what;
-    traces.push({ ...thin({ x: train.x, y: smoothed }), mode: "lines", line: line(crowded ? 1.2 : 2, dash), hovertemplate: text(label) });
+    // One point alone makes no line, but is what a single batch did.
+    const mode = smoothed.length === 1 ? "markers" : "lines";
+    traces.push({ ...thin({ x: train.x, y: smoothed }), mode, marker: { symbol: marker, size: 8, color: colour }, line: line(crowded ? 1.2 : 2, dash), hovertemplate: text(label) });
   }
   if (chart.quiet && shown.quiet) {
     const dots = { symbol: "circle", size: 4, maxdisplayed: 24, color: colour };

@@ -59,18 +59,21 @@ class View {
     this.masks.hidden = true;
     const small = make("div", "ds-charts ds-small");
     small.append(...this.maskCharts.map((chart) => chart.figure));
-    this.masks.append(make("h3", "", "What falls"), small);
+    this.masks.append(make("h2", "", "What falls"), make("p", "ds-key", MASKS_KEY), small);
 
     this.story = make("p", "ds-key ds-loss-story");
     this.choices = new Choices(() => this.draw());
     this.list = make("ul", "ds-runs");
-    this.root.replaceChildren(head, charts, this.choices.root, this.story, this.list, this.masks);
+    this.barred = make("p", "ds-key ds-barred", "Pausing, stepping, changing and stopping runs needs the access code: enter it at the top of the page.");
+    this.barred.hidden = true;
+    this.root.replaceChildren(head, charts, this.choices.root, this.story, this.barred, this.list, this.masks);
   }
 
   /** New data from the page, a change of theme, or both. */
   update(data, setTriggerValue) {
     this.send = setTriggerValue;
     this.plotlyUrl = data.plotly;
+    this.able = data.able;
     const ids = data.runs.map((run) => run.id);
     const same = ids.join() === this.runs.map((run) => run.id).join();
     this.runs = data.runs;
@@ -83,7 +86,6 @@ class View {
       for (const id of [...this.stories.keys()]) this.closeStory(id);
       for (const run of this.runs) this.addRow(run);
     }
-    this.list.classList.toggle("ds-single", this.runs.length === 1);
     this.recolour();
     this.choices.show(this.runs.length);
     this.root.hidden = !this.runs.length;
@@ -248,7 +250,8 @@ class View {
 
   show() {
     const active = this.active();
-    this.stopAll.hidden = active.length < 2;
+    this.barred.hidden = this.able || ![...this.states.values()].some((state) => changeable(state));
+    this.stopAll.hidden = !this.able || active.length < 2;
     const line = this.trouble || headline(this.runs, this.states);
     if (this.headline.textContent !== line) this.headline.textContent = line;
     this.headline.classList.toggle("ds-trouble", Boolean(this.trouble));
@@ -262,7 +265,7 @@ class View {
     const done = wish && granted(wish, state, this.stepOf(id), this.marksOf(id).length);
     if (wish && (done || Date.now() - wish.at > HOPE)) this.wishes.delete(id);
     else if (wish && REPEATABLE.has(wish.verb) && Date.now() - wish.sent > RESEND) this.insist(id, wish);
-    row.show(state, this.wishes.get(id));
+    row.show(state, this.wishes.get(id), this.able);
     this.followBatch(row, state);
   }
 

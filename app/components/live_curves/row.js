@@ -22,6 +22,7 @@ class Row {
     this.steps = STEPS.map(([verb, label, title]) => this.button(label, () => this.waiting || wish(verb), title));
     this.change = this.button("Change", () => this.opened(!this.panel));
     this.look = this.button("Last batch", look, "What the last batch that was trained alone did");
+    this.look.classList.add("ds-look");
     this.stop = this.button("Stop", () => wish("stop"));
     this.trouble = make("p", "ds-refusal");
     this.trouble.setAttribute("role", "alert");
@@ -54,8 +55,8 @@ class Row {
     this.swatch.replaceChildren(swatchLine(this.run.style, colour));
   }
 
-  /** ``wish``: what was asked for and has not come about. */
-  show(state, wish) {
+  /** ``wish``: what was asked for and has not come about, ``able``: whether this person may ask for anything. */
+  show(state, wish, able) {
     this.state = state;
     this.waiting = Boolean(wish);
     const words = wish ? WAITING[wish.verb] : describe(state);
@@ -66,19 +67,19 @@ class Row {
     this.item.dataset.waiting = wish?.verb ?? "";
     this.fill.style.width = `${Math.min(100, (100 * (state.epoch ?? 0)) / (state.epochs || 1))}%`;
     const live = ACTIVE.has(state.status);
-    const able = live || RESUMABLE.has(state.status);
-    this.buttons.hidden = !able && !state.batch;
-    this.stop.hidden = !live;
+    const open = able && changeable(state);
+    this.buttons.hidden = !open && !state.batch;
+    this.stop.hidden = !able || !live;
     this.stop.disabled = wish?.verb === "stop";
-    this.toggle.hidden = !able || state.status === "queued";
+    this.toggle.hidden = !open || state.status === "queued";
     for (const step of this.steps) {
-      step.hidden = !able;
+      step.hidden = !open;
       // Not disabled: that would take the keyboard's focus from somebody who takes step after step.
       step.setAttribute("aria-disabled", String(Boolean(wish)));
     }
     this.look.hidden = !state.batch;
-    this.change.hidden = !live || !this.run.fields?.length;
-    if (!live) this.opened(false);
+    this.change.hidden = this.stop.hidden || !this.run.fields?.length;
+    if (this.change.hidden) this.opened(false);
     const verb = RESUMABLE.has(state.status) ? "resume" : "pause";
     this.toggle.dataset.verb = verb;
     const label = verb === "pause" ? "Pause" : "Resume";

@@ -10,7 +10,7 @@ class Story {
     this.bitmap = make("canvas");
     this.root = make("section", "ds-story");
     this.root.setAttribute("aria-label", `One batch of ${called(run)}`);
-    this.title = make("h3", "", "The last batch …");
+    this.title = make("h2", "", "The last batch …");
     const shut = make("button", "ds-button", "Close");
     shut.type = "button";
     shut.onclick = close;

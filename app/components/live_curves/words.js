@@ -9,6 +9,11 @@ const WAITING = {
   adjust: "changing at the next step …",
 };
 
+/** Whether there is anything to wish of a run. */
+function changeable({ status }) {
+  return ACTIVE.has(status) || RESUMABLE.has(status);
+}
+
 /** Whether what was wished has come about: ``wish.step`` and ``wish.marks`` tell how far the run was at the time. */
 function granted(wish, state, step, marks) {
   if (wish.verb === "pause") return state.status !== "running";
