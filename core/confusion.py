@@ -68,7 +68,8 @@ def of_run_on_test(store: RunStore, run: Run, *, keep: bool = True) -> Confusion
     data = load(checkpoint.dataset, download=False)
     if (data.shape, data.classes) != (checkpoint.shape, checkpoint.classes):
         raise CheckpointError(f"The images of {data.title} are not those of {run.name}'s training: put them back.")
-    found = confusion(checkpoint.model(), data, data.test)
+    # A schedule may have left p elsewhere than where it started, and some techniques compute with it in evaluation.
+    found = confusion(checkpoint.model(p=run.latest.get("p") or None), data, data.test)
     content = {"weights": stamp, "classes": found.classes, "counts": found.counts.tolist()}
     if not keep:
         return found

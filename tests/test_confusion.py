@@ -13,8 +13,10 @@ from core.checkpoints import CheckpointError, load
 from core.config import Config
 from core.data import DataError
 from core.data import load as load_data
+from core.jobs.processes import owner_of
+from core.jobs.worker import carry_out
 from core.runs import Run, RunStore
-from core.training import evaluate
+from core.training import Trainer, evaluate
 
 DIGITS = load_data("digits")
 
@@ -75,6 +77,16 @@ def test_it_is_computed_once_kept_beside_the_weights_and_again_for_other_weights
     store.save_weights(run.id, load("digits-dropact").weights, store.load_weights_and_config(run.id)[1])
     assert (confusion.of_run_on_test(store, run).counts != first.counts).any()
     assert calls == [run.id]
+
+
+@pytest.mark.parametrize("technique", ["dropconnect", "standout", "variational", "none"])
+def test_it_is_right_as_often_as_the_test_of_the_run_was_under_a_schedule(technique: str) -> None:
+    p = None if technique == "none" else 0.8
+    config = Config(technique=technique, p=p, schedule="alternate", epochs=2, width=0.25, device="cpu")
+    store = RunStore()
+    run_id = store.create(config.to_dict(), owner=owner_of())
+    run = carry_out(store, store.get(run_id), lambda: Trainer(config, DIGITS))
+    assert confusion.of_run_on_test(store, run).accuracy == pytest.approx(run.final["test_accuracy"])
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"classes": ["a"], "counts": [[1, 2]], "weights": ""}', "[1]"])

@@ -278,5 +278,7 @@ class Trainer:
         self._tally.load_state(state["tally"])
         self._random = dict(state["random"])
         self._batches = (-1, ())
+        # Where no step follows, the test is still of the epoch before: some techniques compute with p in evaluation.
+        self._dials.start_epoch(max(0, self.step - 1) // self.steps_per_epoch)
         if self._best:
             self._best.load_state(state["best"], self.device)
