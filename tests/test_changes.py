@@ -221,15 +221,15 @@ def test_changes_are_made_again_where_they_were_made(
             states[f"{run.step} before"] = saved(run)
             marks.append((run.step, json.loads(json.dumps(run.adjust({"lr": 5e-3} if run.step == 2 else change)))))
         states[str(run.step)] = saved(run)
-        run.advance(steps=1)
+        end = run.advance(steps=1)
     assert all(changes for _, changes in marks)
     for place, state in states.items():
         again = Trainer(config, few)
         again.load_state(torch.load(io.BytesIO(state), weights_only=True))
         again.plan(marks)
-        for _ in again.run():
-            pass
+        *_, last = again.run()
         assert not again.planned
+        assert (last.test_loss, last.test_accuracy, last.p) == (end.test_loss, end.test_accuracy, end.p)
         for name, value in run.model.state_dict().items():
             assert torch.equal(value, again.model.state_dict()[name]), f"{name} from step {place}"
 
@@ -290,6 +290,28 @@ def test_changes_at_one_step_are_one_mark_and_none_where_all_is_as_before(store:
     shown = live.snapshot(store, [run_id], 0)["runs"][run_id]["marks"]
     assert json.dumps(shown, allow_nan=False).count("\\u221e") == 1
     assert order(p=0.2, knobs={"clamp": 10.0}) == []
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_change_taken_back_while_paused_is_not_in_what_the_run_goes_on_from(
+    store: RunStore, digits: Dataset, resumed: bool
+) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=processes.owner_of())
+    trainer, keeper = Trainer(SMALL, digits), Keeper(store, store.get(run_id))
+    keeper.take(trainer.advance(steps=1), trainer, single=True)
+    store.order(run_id, {"lr": 0.1}, lambda _: None)
+    keeper.adjust(trainer)
+    keeper.save(trainer)
+    if resumed:
+        trainer, keeper = Trainer(SMALL, digits), Keeper(store, store.get(run_id))
+        keeper.restore(trainer)
+    store.order(run_id, {"lr": SMALL.lr}, lambda _: None)
+    keeper.adjust(trainer)
+    killed = store.get(run_id)
+    assert killed.marks == ()
+    again = Trainer(SMALL, digits)
+    Keeper(store, killed).restore(again)
+    assert again.advance(steps=1).lr == SMALL.lr
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class Keeper:
         self._recorded = 0.0
         self._saved = self._written
         self._cost = 0.0
+        self._saved_step: int | None = None
 
     def restore(self, trainer: Trainer) -> None:
         """Bring ``trainer`` to the saved state, forgetting the records within later epochs, or keep how it begins."""
@@ -57,6 +58,7 @@ class Keeper:
             self._snapshot(trainer, 0)
         if self.run.marks:
             trainer.plan((mark["step"], mark["changes"]) for mark in self.run.marks)
+        self._saved_step = None if state is None else trainer.step
 
     def adjust(self, trainer: Trainer) -> None:
         """Carry out what is to change at the next step.
@@ -74,6 +76,9 @@ class Keeper:
             "seconds": trainer.train_seconds,
             "changes": changes,
         }
+        if trainer.step == self._saved_step:
+            # A change that is taken back leaves no mark, so the state of this very step must not hold it either.
+            self.save(trainer)
         self.store.mark(self.run.id, orders, mark, attempt=self.run.attempt)
 
     def _changed(self, trainer: Trainer, changes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -112,6 +117,7 @@ class Keeper:
         self.store.save_state(self.run.id, state)
         self._save_weights(trainer)
         self._flush()
+        self._saved_step = trainer.step
         self._saved = time.monotonic()
         self._cost = self._saved - started
 
