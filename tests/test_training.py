@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -147,6 +148,49 @@ def test_resume_is_bit_identical(few: Dataset, settings: dict[str, object], stop
 
     assert [measured(r) for r in records] == [measured(r) for r in expected]
     assert records[-1].train_seconds >= records[stop_after - 1].train_seconds, "time goes on from where it was"
+
+
+class InterruptionError(Exception):
+    """What ends an evaluation."""
+
+
+@pytest.mark.parametrize("again", ["the same trainer", "another one"])
+@pytest.mark.parametrize("at", range(5))
+def test_an_evaluation_that_is_interrupted_is_made_again(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch, at: int, again: str
+) -> None:
+    monkeypatch.setattr("core.training.evaluation.EVALUATION_BATCH", 100)  # validation, training, test: 2, 3 and 3
+    # An evaluation that draws random numbers, and the weights of another epoch at the end.
+    settings = {"technique": "dropconnect", "knobs": {"draws": 2}, "epochs": 2, "early_stop": 1}
+    expected = list(trainer(few, **settings).run())
+
+    interrupted = trainer(few, **settings)
+    calls = itertools.count()
+
+    def stop() -> None:
+        if next(calls) == interruption:
+            raise InterruptionError
+
+    whole = trainer(few, **settings)
+    counted = itertools.count()
+    whole.between = lambda: next(counted)
+    list(whole.run())
+    interruption = round(at * (next(counted) - 1) / 4)
+    interrupted.between = stop
+    records: list[Progress] = []
+    with pytest.raises(InterruptionError):
+        records.extend(interrupted.run())
+    resumed = interrupted
+    if again == "another one":
+        file = io.BytesIO()
+        torch.save(interrupted.state(), file)
+        file.seek(0)
+        resumed = trainer(few, **settings)
+        resumed.load_state(torch.load(file, weights_only=True))
+    records += list(resumed.run())
+
+    timeless = {"train_seconds": 0.0, "eval_seconds": 0.0, "images_per_s": None}
+    assert [replace(r, **timeless) for r in records] == [replace(r, **timeless) for r in expected]
 
 
 def test_random_numbers_outside_do_not_reach_in(few: Dataset) -> None:

@@ -205,6 +205,13 @@ class _Wishes:
         self._granted = wish
         return wish
 
+    def heed(self) -> None:
+        """Raise _StopRequested where the run is to stop; all else waits until :meth:`obey`."""
+        if self._signals.received or time.monotonic() - self._looked >= LOOK_EVERY:
+            self._looked = time.monotonic()
+            if self._wish() == "stop":
+                raise _StopRequested
+
     def grant(self, progress: Progress) -> None:
         """Ask for a pause where ``progress`` ends the one step, or the one epoch, that was asked for."""
         if self._granted == "batch" or (self._granted == "epoch" and progress.kind == "epoch"):
@@ -251,10 +258,15 @@ def _train(
     keeper.restore(trainer)
     wishes = _Wishes(keeper, signals, limit)
     signals.gently = True
+    trainer.between = wishes.heed
     records = trainer.run()
     while True:
         single = wishes.obey(trainer) == "batch"
-        progress = _one_batch(trainer, keeper) if single else next(records)
+        try:
+            progress = _one_batch(trainer, keeper) if single else next(records)
+        except _StopRequested:
+            keeper.save(trainer)
+            raise
         keeper.take(progress, trainer, single=single)
         watch(progress)
         if progress.kind == "end":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -12,14 +14,22 @@ EVALUATION_BATCH = 1000
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Dataset, split: Split) -> tuple[float, float]:
-    """Mean cross entropy and accuracy of ``model`` in eval mode on ``split``; the model's mode is left as it was."""
+def evaluate(
+    model: nn.Module, data: Dataset, split: Split, between: Callable[[], None] = lambda: None
+) -> tuple[float, float]:
+    """Mean cross entropy and accuracy of ``model`` in eval mode on ``split``; the model's mode is left as it was.
+
+    ``between`` is called before each batch, and may end it all by an exception.
+    """
     training = model.training
     model.eval()
     total = torch.zeros(2, device=split.x.device)
-    for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True):
-        out = model(data.normalise(x)).float()
-        total += torch.stack([F.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum().float()])
-    model.train(training)
+    try:
+        for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True):
+            between()
+            out = model(data.normalise(x)).float()
+            total += torch.stack([F.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum().float()])
+    finally:
+        model.train(training)
     loss, right = (total / len(split)).tolist()
     return loss, right

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,9 @@ class Trainer:
     Args:
         config: the settings; ConfigError if they cannot be used.
         data: the data set, if it is loaded already.
+
+    :attr:`between` is called between two batches of an evaluation. What it raises leaves the trainer as it was before
+    that: its state can be saved, and it or another one goes on with the evaluation from the beginning.
     """
 
     def __init__(self, config: Config, data: Dataset | None = None) -> None:
@@ -62,6 +65,9 @@ class Trainer:
         self._tally = Tally(self.device)
         self._masks = Masks()
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())
+        # The last record of an epoch that is yet to be evaluated.
+        self._closing: Progress | None = None
+        self.between: Callable[[], None] = lambda: None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -115,6 +121,8 @@ class Trainer:
         return self._dials.planned
 
     def _advance(self, steps: int | None) -> Progress:
+        if self._closing:
+            return self._end_epoch(self._closing)
         if self.step >= self.total_steps or early_end(self.config, self.train_seconds, self._best):
             return self._finish()
         started = time.perf_counter()
@@ -140,7 +148,11 @@ class Trainer:
             return self._fail(problem)
         layers = self._masks.read()
         record = self._record("step", loss=loss, accuracy=accuracy, images_per_s=images / seconds, **means(layers))
-        return self._end_epoch(replace(record, layers=layers or None)) if at_end else record
+        if not at_end:
+            return record
+        self._closing = replace(record, layers=layers or None)
+        self._random = random_state(self.device)
+        return self._end_epoch(self._closing)
 
     def _train_step(self, look: bool = False) -> None:
         self._dials.make_planned(self.step)
@@ -167,13 +179,14 @@ class Trainer:
         self._dials.start_epoch(epoch)
 
     def _end_epoch(self, record: Progress) -> Progress:
-        loss, accuracy, _ = self._tally.of_epoch()
         started = time.perf_counter()
         val_loss, val_accuracy = self._evaluate(self.data.validation)
         train_eval_loss, _ = self._evaluate(self._part_of_training())
         self.eval_seconds += time.perf_counter() - started
         if self._best:
             self._best.see(self.step // self.steps_per_epoch, val_loss, self.model)
+        loss, accuracy, _ = self._tally.of_epoch()
+        self._closing = None
         return replace(
             record,
             kind="epoch",
@@ -224,7 +237,7 @@ class Trainer:
 
     def _evaluate(self, split: Split) -> tuple[float, float]:
         with self._autocast():
-            return evaluate(self.model, self.data, split)
+            return evaluate(self.model, self.data, split, self.between)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
@@ -256,6 +269,7 @@ class Trainer:
             "tally": self._tally.state(),
             "random": self._random,
             "dials": self._dials.state(),
+            "closing": self._closing and self._closing.to_dict(),
         } | ({"best": self._best.state()} if self._best else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -280,5 +294,7 @@ class Trainer:
         self._batches = (-1, ())
         # Where no step follows, the test is still of the epoch before: some techniques compute with p in evaluation.
         self._dials.start_epoch(max(0, self.step - 1) // self.steps_per_epoch)
+        closing = state.get("closing")  # missing where an earlier version saved it
+        self._closing = Progress(**closing) if closing else None
         if self._best:
             self._best.load_state(state["best"], self.device)
