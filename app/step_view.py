@@ -1,6 +1,6 @@
 """One batch of training as the browser draws it: the tensors of the step, packed."""
 
-from dataclasses import asdict
+import math
 from typing import Any
 
 from app.components.packing import Body
@@ -18,12 +18,12 @@ def pack(batch: Batch) -> bytes:
         "epoch": batch.epoch,
         "title": cls.title if cls else "No dropout",
         "drops": batch.drops,
-        "loss": batch.loss,
+        "loss": _finite(batch.loss),
         "lr": batch.lr,
         "size": batch.size,
         "labels": list(batch.labels),
         "classes": list(batch.classes),
-        "updates": [asdict(update) for update in batch.updates],
+        "updates": [{"title": u.title, "norm": _finite(u.norm), "before": _finite(u.before)} for u in batch.updates],
         "techniques": [{"arrays": body.add(examples)}, *(_place(place, body) for place in batch.places)],
     }
     return body.behind(header)
@@ -36,3 +36,8 @@ def _place(place: Place, body: Body) -> dict[str, Any]:
     arrays = {name: None if tensor is None else tensor.float() for name, tensor in tensors.items()}
     arrays |= {name: None if mask is None else mask.byte() for name, mask in masks.items()}
     return {"title": place.title, "units": list(place.units), "p": place.p, "arrays": body.add(arrays)}
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no NaN and no infinity, as a step leaves them with which a run fails."""
+    return value if math.isfinite(value) else None

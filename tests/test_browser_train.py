@@ -1,12 +1,15 @@
 """Train while it runs, in a browser: what the curves show, and what may be done to a run."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from core.config import Config
 from core.runs import RunStore, steps
-from core.runs.steps import Place
+from core.runs.steps import Place, Update
 from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
 from tests.test_watching import batch
 
@@ -179,6 +182,21 @@ def test_a_single_batch_is_told_with_its_numbers_by_mouse_and_by_keys(page: Page
         story.locator(".ds-picture[aria-pressed=true]").press("ArrowRight")
     look.click()
     story.wait_for(state="detached")
+
+
+def test_a_batch_with_which_a_run_failed_is_told_too(page: Page, server: Server) -> None:
+    run = shown(page, server, status="failed", reason="The loss became nan.", batch=1.0)
+    kept = batch("dropcorr")
+    nothing = {name: torch.full((3, 6), math.nan) for name in ("x", "out", "grad_out", "grad_x")}
+    place = replace(kept.places[0], **nothing)
+    lost = replace(kept, loss=math.nan, answers=torch.full((3, 2), math.nan), places=(place,),
+                   updates=(Update("Hidden 1", math.nan, 10.0),))  # fmt: skip
+    steps.save(RunStore(server.home).folder(run), lost)
+    page.get_by_role("button", name="Last batch DropCorr").click()
+    story = page.locator(".ds-story[data-step='7']")
+    story.get_by_text("Step 7: one batch of 100 images, loss not a finite number, learning rate 0.001").wait_for()
+    story.locator(".ds-picture").first.get_by_text("no answer", exact=True).wait_for()
+    story.locator(".ds-update").get_by_text("no number", exact=True).wait_for()
 
 
 def sentence(place: Place, example: int, i: int) -> str:

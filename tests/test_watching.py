@@ -1,6 +1,8 @@
 """The watching half of Train without a browser: which settings of a run it offers, and what becomes of wishes."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,14 @@ def test_a_batch_reaches_the_browser_with_the_tensors_of_the_step() -> None:
         assert torch.equal(place[name], tensor)
     assert torch.equal(place["mask"].bool(), kept.mask)
     assert "weight" not in place
+
+
+def test_a_batch_that_ended_in_no_number_is_still_json() -> None:
+    lost = replace(batch(), loss=math.nan, updates=(Update("Hidden 1", math.inf, math.nan), Update("Output", 0.1, 1.0)))
+    body = pack(lost)
+    header = json.loads(body[4 : 4 + int.from_bytes(body[:4], "little")], parse_constant=pytest.fail)
+    assert header["loss"] is None
+    assert [tuple(update.values()) for update in header["updates"]] == [("Hidden 1", None, None), ("Output", 0.1, 1.0)]
 
 
 def test_the_route_of_a_batch_gives_the_last_one_or_says_that_there_is_none(dropscope_home: Path) -> None:

@@ -53,7 +53,7 @@ class Story {
     this.example = Math.min(this.example, this.count - 1);
     this.place = Math.min(this.place, Math.max(0, places.length - 1));
     this.unit = -1;
-    this.title.textContent = `Step ${batch.step}: one batch of ${batch.size} images, loss ${batch.loss.toFixed(3)}, learning rate ${valueText(batch.lr)}`;
+    this.title.textContent = `Step ${batch.step}: one batch of ${batch.size} images, loss ${batch.loss?.toFixed(3) ?? "not a finite number"}, learning rate ${valueText(batch.lr)}`;
     this.pictures.replaceChildren(...Array.from({ length: this.count }, (_, i) => this.picture(i)));
     this.places.replaceChildren(...places.map((place, i) => this.choice(`${place.title}, p ${valueText(place.p)}`, () => this.go({ place: i, unit: -1 }))));
     this.places.hidden = places.length < 2;
@@ -77,10 +77,11 @@ class Story {
     const canvas = paintImage(images.values.subarray(i * size, (i + 1) * size), images.shape.slice(1));
     const chances = answers.values.subarray(i * classes.length, (i + 1) * classes.length);
     const said = chances.indexOf(Math.max(...chances));
-    const word = cutShort(classes[said] ?? "?", 8);
-    const text = make("span", said === labels[i] ? "" : "ds-wrong", `${word} · ${percent(chances[said])}`);
+    // Of answers that are no numbers none is the largest.
+    const says = said < 0 ? ["no answer"] : [classes[said], percent(chances[said])];
+    const text = make("span", said === labels[i] ? "" : "ds-wrong", [cutShort(says[0], 9), ...says.slice(1)].join(" · "));
     button.append(canvas, text);
-    button.setAttribute("aria-label", `Image ${i + 1}: a ${classes[labels[i]]}; the network says ${classes[said]}, ${percent(chances[said])}`);
+    button.setAttribute("aria-label", `Image ${i + 1}: a ${classes[labels[i]]}; the network says ${says.join(", ")}`);
     button.title = button.getAttribute("aria-label");
     button.onclick = () => this.go({ example: i });
     return button;
@@ -168,7 +169,7 @@ class Story {
 
   drawUpdates() {
     const { updates } = this.batch;
-    const shares = updates.map(({ norm, before }) => (before > 0 ? norm / before : 0));
+    const shares = updates.map(({ norm, before }) => (norm === null ? null : before > 0 ? norm / before : 0));
     const most = Math.max(1e-12, ...shares);
     this.updates.replaceChildren(make("p", "", "Then the weights moved, by this share of their length:"));
     updates.forEach(({ title }, i) => {
@@ -177,7 +178,7 @@ class Story {
       const fill = make("span", "ds-update-fill");
       fill.style.width = `${(100 * shares[i]) / most}%`;
       track.append(fill);
-      line.append(make("span", "", title), track, make("span", "", `${short(100 * shares[i])} %`));
+      line.append(make("span", "", title), track, make("span", "", shares[i] === null ? "no number" : `${short(100 * shares[i])} %`));
       this.updates.append(line);
     });
     this.updates.hidden = !updates.length;
