@@ -207,8 +207,9 @@ def _settings_of_all(runs: Sequence[Run], titles: Mapping[str, str], found: Mapp
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """What is to be told apart; and a change in training always, as the settings do not tell what was trained then."""
     keys = dict.fromkeys(key for own in settings for key in own)
-    return [key for key in keys if len({own.get(key) for own in settings}) > 1]
+    return [key for key in keys if key == "changed" or len({own.get(key) for own in settings}) > 1]
 
 
 def _settings(run: Run, found: Mapping[str, str]) -> dict[str, str]:

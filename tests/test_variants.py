@@ -115,6 +115,11 @@ def test_a_run_that_was_changed_while_it_trained_is_never_pooled_with_one_that_w
     assert "changed" not in plain
 
 
+def test_a_change_is_told_also_where_all_runs_have_it() -> None:
+    runs = [marked(seed, ("p", [0.5], [0.2])) for seed in range(2)]
+    assert {*variants.table(runs)["variant"]} == {"standard (changed p 0.5 → 0.2 at epoch 2.5)"}
+
+
 def test_the_setting_says_what_was_changed_and_when() -> None:
     many = [("lr", 1e-3, 1e-4 * n) for n in range(1, 5)]
     runs = [marked(0, ("p", [0.5], [0.2])), marked(1, ("p", [0.5], [0.2]), epoch=3), marked(2, *many)]
