@@ -69,6 +69,8 @@ def state(run: Run, turn: Turn | None = None) -> dict[str, Any]:
     return {
         "status": run.status,
         "reason": run.reason,
+        # It goes on by itself once one of this machine's places is free.
+        "resuming": run.status == "paused" and run.requested in ("run", "epoch"),
         "epochs": epochs,
         "epoch": epoch,
         "images_per_s": latest.get("images_per_s"),

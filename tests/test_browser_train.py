@@ -116,6 +116,13 @@ def test_a_change_is_marked_where_it_was_made_on_every_axis_and_chart(page: Page
     assert "now p 0.3" in (page.locator(".ds-detail").text_content() or "")
 
 
+def test_a_resumed_run_that_finds_no_place_says_what_it_waits_for(page: Page, server: Server) -> None:
+    shown(page, server, resuming=True)
+    row = page.locator(".ds-run")
+    row.get_by_text("waits for a free place").wait_for()
+    row.get_by_role("button", name="Pause DropCorr").wait_for()
+
+
 def test_what_falls_is_drawn_in_percent(page: Page, server: Server) -> None:
     shown(page, server)
     page.get_by_role("heading", name="What falls").wait_for()
@@ -213,6 +220,30 @@ def three(value: float) -> str:
         return "0"
     text = f"{float(f'{value:.2e}'):.12g}" if abs(value) >= 1e-3 else f"{value:.2e}".replace("e-0", "e-")
     return text.replace("-", "−")
+
+
+def test_a_second_experiment_gets_axes_that_fit_its_own_curves(page: Page, server: Server) -> None:
+    store = RunStore(server.home)
+    for earlier in store.list(status=["paused"]):
+        store.finish(earlier.id, "stopped")
+    # The curves of a chart lie within its axes, which go on to the last epoch.
+    fits = """(plot, epochs) => {
+      if (!plot._fullLayout) return false;
+      const { xaxis, yaxis } = plot._fullLayout, y = plot.data.flatMap((trace) => [...trace.y]);
+      const [low, high] = yaxis.range;
+      return xaxis.range[1] >= epochs && xaxis.range[1] < epochs + 1 && y.length > 0
+        && Math.min(...y) >= low && Math.max(...y) <= high;
+    }"""
+    page.goto(f"{server.url}/train?technique=DropAct")
+    for epochs in (2, 4):
+        field = page.get_by_role("spinbutton", name="Epochs")
+        field.fill(str(epochs))
+        field.press("Enter")
+        wait_until(lambda: f"epochs={epochs}" in page.url, "the number of epochs is not taken")  # noqa: B023
+        page.get_by_role("button", name="Start", exact=True).click()
+        for chart in range(2):
+            plot = page.locator(".ds-plot").nth(chart)
+            wait_until(lambda: plot.evaluate(fits, epochs), f"curves of {epochs} epochs lie outside their axes")  # noqa: B023
 
 
 def test_a_run_changes_while_it_trains_and_goes_on_by_one_batch_and_one_epoch(page: Page, server: Server) -> None:

@@ -208,6 +208,18 @@ def test_nobody_asks_for_turns_where_nothing_waits(store: RunStore) -> None:
     assert (state["place"], state["starts_in_s"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("requested", "resuming"), [("pause", False), ("run", True), ("epoch", True), ("batch", False), ("stop", False)]
+)
+def test_a_paused_run_that_waits_for_its_place_again_is_told_from_one_that_stays(
+    store: RunStore, requested: str, resuming: bool
+) -> None:
+    run = trained(store, epoch=1, seconds=1, epochs=2)
+    changes = {"status": "paused", "requested": requested}
+    store.change(run.id, lambda _: changes)
+    assert live.snapshot(store, [run.id], 0)["runs"][run.id]["resuming"] is resuming
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "0 s"), (89.0, "89 s"), (90.0, "1.5 min"), (5400.0, "1.5 h")])
 def test_times_are_said_in_units_that_fit(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -82,7 +82,8 @@ function cutShort(text, most) {
 /** ``x``: what the axis counts, ``epochs``: where the whole way ends, ``empty``: nothing is drawn yet. */
 function chartLayout(chart, theme, { x, epochs, empty }) {
   const yaxis = { rangemode: chart.percent && !chart.small ? "normal" : "tozero" };
-  if (empty) yaxis.range = chart.percent ? [0, 100] : [0, 2.5];
+  // Plotly takes a range that is given for one that a person chose, and would keep it: with the first point it falls.
+  if (empty) Object.assign(yaxis, { range: chart.percent ? [0, 100] : [0, 2.5], uirevision: `${x} without points` });
   else if (chart.small) yaxis.autorangeoptions = { include: [0, 5] };
   const xaxis = { title: { text: AXES[x] }, rangemode: "tozero" };
   // The whole way is shown from the start, so that the curve grows into it and the axis stands still.

@@ -80,7 +80,7 @@ class Row {
     this.look.hidden = !state.batch;
     this.change.hidden = this.stop.hidden || !this.run.fields?.length;
     if (this.change.hidden) this.opened(false);
-    const verb = RESUMABLE.has(state.status) ? "resume" : "pause";
+    const verb = RESUMABLE.has(state.status) && !state.resuming ? "resume" : "pause";
     this.toggle.dataset.verb = verb;
     const label = verb === "pause" ? "Pause" : "Resume";
     if (this.toggle.textContent !== label) this.toggle.textContent = label;

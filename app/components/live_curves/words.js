@@ -16,8 +16,8 @@ function changeable({ status }) {
 
 /** Whether what was wished has come about: ``wish.step`` and ``wish.marks`` tell how far the run was at the time. */
 function granted(wish, state, step, marks) {
-  if (wish.verb === "pause") return state.status !== "running";
-  if (wish.verb === "resume") return !RESUMABLE.has(state.status);
+  if (wish.verb === "pause") return state.status !== "running" && !state.resuming;
+  if (wish.verb === "resume") return state.resuming || !RESUMABLE.has(state.status);
   if (wish.verb === "stop" || !ACTIVE.has(state.status)) return !ACTIVE.has(state.status);
   if (wish.verb === "adjust") return marks > wish.marks;
   return state.status === "paused" && step > wish.step;
@@ -44,6 +44,7 @@ function describe(state) {
     const left = state.eta_s === null ? "" : `${duration(state.eta_s)} left`;
     return [state.epoch === null ? "starting" : at, left, speed].filter(Boolean).join(" · ");
   }
+  if (state.resuming) return `${at} · waits for a free place`;
   if (state.status === "paused") return `paused in ${at}`;
   if (state.status === "done") {
     const score = state.test_accuracy === null ? "done" : `${(100 * state.test_accuracy).toFixed(1)} % on the test set`;
