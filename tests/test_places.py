@@ -133,6 +133,13 @@ def test_runs_of_another_machine_take_no_place_here(store: RunStore) -> None:
     assert store.get(second).status == "queued"
 
 
+def test_a_run_that_waits_for_one_process_alone_takes_nobody_s_turn(store: RunStore) -> None:
+    reserved = store.create(Config().to_dict(), starter=ELSEWHERE)
+    first = queued(store)
+    assert turns(store.list(), 1, Pace(()), NOW) == {first: Turn(1, 0.0, None)}
+    assert store.get(reserved).reserved
+
+
 def test_whether_anybody_has_a_turn_is_told_as_a_claim_would_find(store: RunStore) -> None:
     assert not store.has_turn(HERE.host, 1)
     first = queued(store)

@@ -104,6 +104,26 @@ def test_a_run_of_another_experiment_or_a_deleted_one_does_not_count(store: RunS
     assert [each.action for each in plan(store, SMALL)] == ["start", "keep", "keep"]
 
 
+@pytest.mark.parametrize("status", ["queued", "running", "paused", "done", "stopped", "failed", "lost"])
+def test_only_what_ended_early_is_resumed(store: RunStore, status: str) -> None:
+    one = Experiment("one", settings={"epochs": 1})
+    (run_id,) = begin(Idle(store), plan(store, one), "one")
+    store.set_status(run_id, status)
+    action = "resume" if status in ("stopped", "failed", "lost") else "keep"
+    assert [(each.action, each.run and each.run.id) for each in plan(store, one)] == [(action, run_id)]
+
+
+def test_of_runs_alike_the_one_that_is_done_counts_else_the_newest(store: RunStore) -> None:
+    one = Experiment("one", settings={"epochs": 1})
+    config = plan(store, one)[0].config.to_dict()
+    ids = [store.create(config) for _ in range(3)]
+    for run_id in ids:
+        store.change(run_id, lambda _: {"experiment": "one"})
+    assert [each.run and each.run.id for each in plan(store, one)] == [ids[2]]
+    store.set_status(ids[1], "done")
+    assert [each.run and each.run.id for each in plan(store, one)] == [ids[1]]
+
+
 def test_two_sweeps_that_planned_at_once_start_each_run_once(store: RunStore) -> None:
     engine = Idle(store)
     both = plan(store, SMALL), plan(store, SMALL)
