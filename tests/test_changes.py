@@ -292,6 +292,18 @@ def test_changes_at_one_step_are_one_mark_and_none_where_all_is_as_before(store:
     assert order(p=0.2, knobs={"clamp": 10.0}) == []
 
 
+def test_a_change_after_the_last_step_does_not_change_the_test(store: RunStore, digits: Dataset) -> None:
+    config = replace(SMALL, technique="dropconnect", epochs=1)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+    trainer, keeper = Trainer(config, digits), Keeper(store, store.get(run_id))
+    while trainer.step < trainer.total_steps:
+        keeper.take(trainer.advance(), trainer)
+    store.order(run_id, {"p": 0.95}, lambda _: None)
+    keeper.adjust(trainer)
+    assert trainer.advance().p == (0.2, 0.2)
+    assert store.get(run_id).marks == ()
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_change_taken_back_while_paused_is_not_in_what_the_run_goes_on_from(
     store: RunStore, digits: Dataset, resumed: bool

@@ -65,9 +65,10 @@ class Keeper:
 
         The mark is on disk before that step is taken, and a run that goes on from an earlier state makes the change
         again where the mark says; an order that has no mark yet stays an order, whatever happens to this process.
+        After the last step it stays one, too: the test is of the network as it was trained.
         """
         orders = self.store.orders(self.run.id)
-        if not orders or trainer.planned:
+        if not orders or trainer.planned or trainer.step >= trainer.total_steps:
             return
         changes = [change for order in orders for change in self._changed(trainer, order.changes)]
         mark = {
