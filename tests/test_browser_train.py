@@ -234,7 +234,7 @@ def test_a_second_experiment_gets_axes_that_fit_its_own_curves(page: Page, serve
       return xaxis.range[1] >= epochs && xaxis.range[1] < epochs + 1 && y.length > 0
         && Math.min(...y) >= low && Math.max(...y) <= high;
     }"""
-    page.goto(f"{server.url}/train?technique=DropAct")
+    page.goto(f"{server.url}/train?technique=DropInv")
     for epochs in (2, 4):
         field = page.get_by_role("spinbutton", name="Epochs")
         field.fill(str(epochs))
@@ -244,6 +244,7 @@ def test_a_second_experiment_gets_axes_that_fit_its_own_curves(page: Page, serve
         for chart in range(2):
             plot = page.locator(".ds-plot").nth(chart)
             wait_until(lambda: plot.evaluate(fits, epochs), f"curves of {epochs} epochs lie outside their axes")  # noqa: B023
+    wait_until(lambda: not store.list(status=["queued", "running"]), "the runs do not end")
 
 
 def test_a_run_changes_while_it_trains_and_goes_on_by_one_batch_and_one_epoch(page: Page, server: Server) -> None:
