@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 from scipy import stats
 
 from core.__main__ import run
-from core.bench import layers, literal, show, timing, training
+from core.bench import app, explore, layers, literal, show, timing, training
 from core.bench.budgets import BUDGETS, verdicts
 from core.bench.memory import peak_bytes
-from core.bench.results import Agreement, Growth, Result, results
+from core.bench.results import Agreement, Growth, Result, amount, finding_of, results
+from core.checkpoints import load
 from core.dropout import TECHNIQUES
 from tests import oracles
 
@@ -165,8 +167,37 @@ def test_budgets_are_held_against_what_they_are_about():
     assert not any("captured" in what for what in judged)
 
 
+def test_an_amount_is_held_against_the_budget_of_its_unit():
+    found = [
+        amount("app", "stop", "s", {}, [0.1, 0.3, 9.0]),
+        amount("app", "server with 30 viewers", "cores", {}, [0.11]),
+        amount("app", "Explore", "MB", {}, [0.01]),
+    ]
+
+    judged = {v.budget.case: v for v in verdicts(found, ["app"], "cpu")}
+
+    assert judged["stop"].met is True
+    assert show.verdict_row(judged["stop"])[1:] == ("≤ 2 s", "300 ms", "100 ms to 9 s", "met")
+    assert judged["server with 30 viewers"].met is False
+    assert show.verdict_row(judged["server with 30 viewers"])[2] == "11.0 % of a core"
+    assert judged["Explore"].met is None
+
+
+def test_findings_come_back_from_json():
+    found = [
+        finding("standard", "nn.Dropout", 0.69, B=100),
+        Growth("layers", "dropcorr", "N", 1.04, 4096, 65536, {"device": "cpu"}),
+        Agreement("training", "loss", "by hand", {"steps": 12}, 1e-7),
+        amount("app", "stop", "s", {}, [0.1, 0.3, 9.0]),
+    ]
+
+    assert [finding_of(json.loads(json.dumps(show.as_json(f) | {"environment": {}}))) for f in found] == found
+
+
 def test_budgets_concern_techniques_that_there_are():
     for budget in BUDGETS:
+        if budget.bench == "app":
+            continue
         assert budget.case.partition(",")[0] in TECHNIQUES or (budget.case, budget.against) in training.PAIRS, budget
 
 
@@ -214,6 +245,29 @@ def test_a_page_that_cannot_be_written_is_said_in_a_sentence(small, capsys, tmp_
 def test_times_read_as_people_write_them():
     assert [show.duration(t) for t in (2.5, 0.0123, 4.2e-6)] == ["2.5 s", "12.3 ms", "4.2 µs"]
     assert [show.times(r) for r in (0.7, 1.254, 123.4)] == ["0.7×", "1.25×", "123×"]
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_explore_answers_at_once_what_a_forward_for_each_answers(name):
+    """Random numbers differ, so means over draws agree within their errors; without noise the answers are equal."""
+    model, x = load("digits-none").model(name), torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with patch.object(explore, "FINE", (0.0, 0.3)):
+        ours = explore.field(model, x, 0, draws=400, grid=(0.0, 0.3)).answers.double()
+        theirs = explore.one_by_one(model, x, 400)().double()
+
+    assert ours.shape == theirs.shape == (400, 2, 10)
+    assert torch.allclose(ours[:, 0], theirs[:, 0], atol=1e-6)
+    error = ((ours[:, 1].var(0) + theirs[:, 1].var(0)) / 400).sqrt()
+    assert (theirs[:, 1].var(0) > 0).any()
+    assert ((ours[:, 1].mean(0) - theirs[:, 1].mean(0)).abs() <= 4.5 * error + 1e-6).all()
+
+
+def test_a_missing_dashboard_is_said_in_a_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(app, "ROOT", tmp_path)
+
+    assert run(["bench", "app"]) == 1
+
+    assert "no dashboard" in capsys.readouterr().err
 
 
 def test_both_loops_compute_the_same():

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.bench.results import Agreement, Growth, Result
-
-Finding = Result | Growth | Agreement
+from core.bench.results import Amount, Finding, Growth, Result
 
 PAPERS_SIZE = {"B": 100, "N": 1000}
+PAGES = ("Explore", "Covariance", "Train", "Compare")
 RANKED = ("dropact", "dropinv", "dropcorr")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit on a ratio, or on the exponent of a growth.
+    """A limit on a ratio, on the exponent of a growth, or on an amount.
 
     Attributes:
         what: it in words.
-        bench, case, against, where: which finding it is about; ``against`` names what ``over`` is for a growth.
-        limit: the ratio allowed, or at least wanted where ``at_least``.
+        bench, case, against, where: which finding it is about; ``against`` names what ``over`` is for a growth, and the
+            unit of an amount.
+        limit: the most that is allowed, or the least that is wanted where ``at_least``.
     """
 
     what: str
@@ -34,8 +34,7 @@ class Budget:
 
     def concerns(self, finding: Finding) -> bool:
         """Whether it is about this finding."""
-        named = finding.over if isinstance(finding, Growth) else finding.against
-        same = (finding.bench, finding.case, named) == (self.bench, self.case, self.against)
+        same = (finding.bench, finding.case, _other(finding)) == (self.bench, self.case, self.against)
         return same and all(finding.where.get(key) == value for key, value in self.where.items())
 
 
@@ -69,7 +68,16 @@ def _verdict(budget: Budget, findings: list[Finding]) -> Verdict:
                 return Verdict(budget, finding.exponent)
             if isinstance(finding, Result):
                 return Verdict(budget, finding.ratio, finding.low, finding.high)
+            if isinstance(finding, Amount):
+                return Verdict(budget, finding.value, finding.low, finding.high)
     return Verdict(budget, None)
+
+
+def _other(finding: Finding) -> str:
+    """What a finding is held against."""
+    if isinstance(finding, Growth):
+        return finding.over
+    return finding.unit if isinstance(finding, Amount) else finding.against
 
 
 def _layer(case: str, device: str, limit: float, against: str = "nn.Dropout", *, at_least: bool = False) -> Budget:
@@ -80,6 +88,10 @@ def _layer(case: str, device: str, limit: float, against: str = "nn.Dropout", *,
 def _training(case: str, against: str, device: str, limit: float, *, at_least: bool = False) -> Budget:
     what = f"{case} against {against}, the paper's MNIST net, a step of training"
     return Budget(what, "training", case, against, limit, {"network": "mnist", "device": device}, at_least)
+
+
+def _amount(what: str, case: str, unit: str, limit: float, *, at_least: bool = False) -> Budget:
+    return Budget(what, "app", case, unit, limit, at_least=at_least)
 
 
 BUDGETS: tuple[Budget, ...] = (
@@ -96,4 +108,11 @@ BUDGETS: tuple[Budget, ...] = (
     _training("loop by hand", "standard", "cpu", 1.5, at_least=True),
     _training("loop by hand", "standard, bf16", "cpu", 3.5, at_least=True),
     _training("loop by hand", "standard", "cuda", 10.0, at_least=True),
+    Budget("a run with one viewer against the same run alone", "app", "run with 1 viewer", "run alone", 1.05),
+    _amount("the server's share of a core with 30 viewers of a live run", "server with 30 viewers", "cores", 0.1),
+    _amount("from Start to the first live point, digits", "start to first point", "s", 1.0),
+    Budget("the first screen against an empty Streamlit page", "app", "first screen", "empty page", 1.5),
+    *(_amount(f"{page}: a press acknowledged, the page drawn anew", page, "s", 0.2) for page in PAGES),
+    _amount("a stop", "stop", "s", 2.0),
+    _amount("a stop by force of a run that hangs", "forced stop", "s", 10.0),
 )

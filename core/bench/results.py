@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from core.bench.timing import Times, ratio
+from core.bench.timing import Times, middle, ratio
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Result:
     """What one thing took against another, in the same rounds.
 
     Attributes:
-        bench: "layers", "training" or "app".
+        bench: "layers", "explore", "training" or "app".
         case, against: what was measured, and what it is held against.
         where: sizes, device and the like.
         seconds, base_seconds: median of each.
@@ -59,6 +59,42 @@ class Agreement:
     against: str
     where: Mapping[str, Any]
     largest: float
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What was measured in a unit of its own, as seconds or a share of a core, and is held against nothing.
+
+    Attributes:
+        bench, case, where: as a :class:`Result` has them.
+        unit: "s", "MB", "cores" or "a second".
+        value, low, high: median, and its 95 % interval.
+        rounds: how many values there were.
+    """
+
+    bench: str
+    case: str
+    unit: str
+    where: Mapping[str, Any]
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+
+Finding = Result | Growth | Agreement | Amount
+KINDS: dict[str, type[Finding]] = {kind.__name__.lower(): kind for kind in (Result, Growth, Agreement, Amount)}
+
+
+def finding_of(values: Mapping[str, Any]) -> Finding:
+    """The finding that was written as JSON with its ``kind``; what else stands there is passed over."""
+    kind = KINDS[values["kind"]]
+    return kind(**{name: values[name] for name in kind.__dataclass_fields__})
+
+
+def amount(bench: str, case: str, unit: str, where: Mapping[str, Any], values: Sequence[float]) -> Amount:
+    """The median of ``values`` with its interval."""
+    return Amount(bench, case, unit, where, *middle(values), len(values))
 
 
 def results(

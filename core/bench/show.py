@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from core.bench.budgets import Finding, Verdict
-from core.bench.results import Agreement, Growth, Result
+from core.bench.budgets import Verdict
+from core.bench.results import Agreement, Amount, Finding, Growth, Result
 
 
 def as_row(finding: Finding) -> tuple[str, ...]:
@@ -22,35 +22,41 @@ def as_row(finding: Finding) -> tuple[str, ...]:
         return finding.case, sizes, "", f"time ∝ {finding.over}^{finding.exponent:.2f}", "", ""
     if isinstance(finding, Agreement):
         return finding.case, where(finding), "", f"within {finding.largest:.1g} of {finding.against}", "", ""
+    if isinstance(finding, Amount):
+        value, low, high = (quantity(v, finding.unit) for v in (finding.value, finding.low, finding.high))
+        return finding.case, where(finding), value, "", f"{low} to {high}", ""
     peak = "" if finding.peak_bytes is None else f"{finding.peak_bytes / 1e6:.2f} MB"
     interval = f"{times(finding.low)} to {times(finding.high)}"
     return finding.case, where(finding), duration(finding.seconds), times(finding.ratio), interval, peak
 
 
+UNITS = ("MB", "a second")
 HEADER = ("what", "where", "time", "ratio", "95 %", "memory")
 
 
 def verdict_row(verdict: Verdict) -> tuple[str, ...]:
     """A verdict as cells: budget, limit, measured, interval, met."""
     sign = "≥" if verdict.budget.at_least else "≤"
-    measured = "" if verdict.measured is None else times(verdict.measured)
-    interval = "" if verdict.low is None or verdict.high is None else f"{times(verdict.low)} to {times(verdict.high)}"
+    limit, measured, low, high = (
+        "" if value is None else quantity(value, verdict.budget.against)
+        for value in (verdict.budget.limit, verdict.measured, verdict.low, verdict.high)
+    )
     said = {True: "met", False: "not met", None: "not measured"}[verdict.met]
-    return verdict.budget.what, f"{sign} {times(verdict.budget.limit)}", measured, interval, said
+    return verdict.budget.what, f"{sign} {limit}", measured, f"{low} to {high}" if low else "", said
 
 
 VERDICT_HEADER = ("budget", "limit", "measured", "95 %", "")
 
 
 def as_json(finding: Finding | Verdict) -> dict[str, Any]:
-    """As plain values, with ``kind``: "result", "growth" or "budget"."""
+    """As plain values, with ``kind``: "result", "growth", "agreement", "amount" or "budget"."""
     if isinstance(finding, Verdict):
         values = asdict(finding.budget) | {"measured": finding.measured, "low": finding.low, "high": finding.high}
         return {"kind": "budget", **values, "met": finding.met}
     return {"kind": type(finding).__name__.lower(), **asdict(finding)}
 
 
-def where(result: Result | Agreement) -> str:
+def where(result: Result | Agreement | Amount) -> str:
     """Sizes and device, in words."""
     return ", ".join(
         f"{key} {value:,}" if isinstance(value, int) else str(value) for key, value in result.where.items()
@@ -63,6 +69,15 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number as its unit is read; what is no unit is what a ratio was taken to."""
+    if unit == "s":
+        return duration(value)
+    if unit == "cores":
+        return f"{value:.1%} of a core".replace("%", " %")
+    return f"{value:.3g} {unit}" if unit in UNITS else times(value)
 
 
 def times(ratio: float) -> str:

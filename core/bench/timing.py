@@ -42,9 +42,14 @@ def ratio(times: Sequence[float], base: Sequence[float]) -> tuple[float, float, 
 
     Each round's own ratio is taken, so what slows a whole round cancels.
     """
-    ratios = sorted(t / b for t, b in zip(times, base, strict=True))
-    low, high = _ranks(len(ratios))
-    return median(ratios), ratios[low], ratios[high]
+    return middle([t / b for t, b in zip(times, base, strict=True)])
+
+
+def middle(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median, and the order statistics that hold it with 95 %; for few values the least and the greatest."""
+    ordered = sorted(values)
+    low, high = _ranks(len(ordered))
+    return median(ordered), ordered[low], ordered[high]
 
 
 def growth(sizes: Sequence[float], seconds: Sequence[float]) -> float:

@@ -14,15 +14,15 @@ from core.runs.schema import to_json
 if TYPE_CHECKING:
     import torch
 
-    from core.bench.budgets import Finding
+    from core.bench import Finding
 
 Measure = Callable[["torch.device", bool], Iterator["Finding"]]
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["layers", "training"]))
+@click.argument("what", nargs=-1, type=click.Choice(["layers", "explore", "training", "app"]))
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps.")
-@click.option("--quick", is_flag=True, help="The paper's size and its MNIST net alone.")
+@click.option("--quick", is_flag=True, help="The paper's size and its MNIST net alone, and fewer rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines and nothing else.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with the results.")
 def bench(what: Sequence[str], device: str, quick: bool, as_json: bool, html: Path | None) -> None:
@@ -78,4 +78,19 @@ def _training(device: torch.device, quick: bool) -> Iterator[Finding]:
     return training.measure(training.Plan(device, networks=("mnist",)) if quick else training.Plan(device))
 
 
-MEASURES: dict[str, Measure] = {"layers": _layers, "training": _training}
+def _explore(device: torch.device, quick: bool) -> Iterator[Finding]:
+    from core.bench import explore
+
+    return explore.measure(explore.Plan(device, draws=8) if quick else explore.Plan(device))
+
+
+def _app(device: torch.device, quick: bool) -> Iterator[Finding]:
+    from core.bench.app import BenchError, measure
+
+    try:
+        yield from measure(quick)
+    except BenchError as error:
+        raise click.ClickException(str(error)) from error
+
+
+MEASURES: dict[str, Measure] = {"layers": _layers, "explore": _explore, "training": _training, "app": _app}
