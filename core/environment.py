@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
+import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 import torch
 
 from core.config import ConfigError
+
+# Names of glibc's malloc.h, and the largest value that they take.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _INT_MAX = -1, -3, 2**31 - 1
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -26,6 +31,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("This machine has no device mps; use auto or cpu.")
     return device
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for its next allocation; only glibc can be told so.
+
+    For one that trains: gradients of some megabytes are freed and allocated in every step, and fresh pages for them
+    cost up to a third of it.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_TRIM_THRESHOLD, _INT_MAX)
+        libc.mallopt(_M_MMAP_THRESHOLD, _INT_MAX)
 
 
 def device_name(device: torch.device) -> str:

@@ -70,8 +70,10 @@ def take(store: RunStore, run_id: str, *, attempt: int | None = None) -> Run:
 
 def trainer_of(run: Run, limit: int | None = None, data: Dataset | None = None) -> Trainer:
     """The trainer for a run's settings, with the share of the CPU's cores that ``limit`` runs at once leave it."""
+    from core.environment import keep_freed_memory
     from core.training import Trainer
 
+    keep_freed_memory()
     share_cores(limit)
     config = Config.from_dict(run.config)
     return Trainer(patient(config), data if data and data.name == config.dataset else None)
