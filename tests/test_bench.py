@@ -9,10 +9,10 @@ import torch
 from scipy import stats
 
 from core.__main__ import run
-from core.bench import app, explore, layers, literal, show, timing, training
+from core.bench import app, explore, layers, literal, precision, show, timing, training
 from core.bench.budgets import BUDGETS, verdicts
 from core.bench.memory import peak_bytes
-from core.bench.results import Agreement, Growth, Result, amount, finding_of, results
+from core.bench.results import Agreement, Growth, Paired, Result, amount, finding_of, results
 from core.checkpoints import load
 from core.dropout import TECHNIQUES
 from tests import oracles
@@ -196,7 +196,7 @@ def test_findings_come_back_from_json():
 
 def test_budgets_concern_techniques_that_there_are():
     for budget in BUDGETS:
-        if budget.bench == "app":
+        if budget.bench in ("precision", "app"):
             continue
         assert budget.case.partition(",")[0] in TECHNIQUES or (budget.case, budget.against) in training.PAIRS, budget
 
@@ -296,3 +296,47 @@ def test_training_is_measured_for_every_technique_and_against_the_loop_by_hand(m
     assert set(training.PAIRS) <= pairs
     assert isinstance(found[0], Agreement)
     assert "within" in show.as_row(found[0])[3]
+
+
+def test_precisions_are_compared_seed_by_seed_on_equal_runs(monkeypatch):
+    scores = {"fp32": [0.90, 0.92, 0.97], "bf16": [0.91, 0.92, 0.95]}
+    asked = []
+
+    def accuracy(config, data):
+        asked.append(replace(config, precision="", seed=0))
+        return scores[config.precision][config.seed]
+
+    monkeypatch.setattr(precision, "accuracy", accuracy)
+
+    (found,) = precision.measure(precision.Plan(CPU, precision.DIGITS[:1], seeds=3))
+
+    differences = np.subtract(scores["bf16"], scores["fp32"])
+    interval = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    assert (found.pairs, found.difference) == (3, pytest.approx(differences.mean()))
+    assert (found.low, found.high) == pytest.approx(interval)
+    assert (found.base, found.spread) == pytest.approx((np.mean(scores["fp32"]), np.std(scores["fp32"], ddof=1)))
+    assert len(asked) == 6
+    assert all(config == asked[0] for config in asked)
+    assert "-0.33 points of 93.00 ± 3.61 % with fp32" in show.as_row(found)
+
+
+def test_a_network_is_trained_in_the_precision_that_is_asked_for():
+    config = replace(precision.DIGITS[0], epochs=1, device="cpu")
+    data = precision.load("digits")
+
+    scores = {p: precision.accuracy(replace(config, precision=p), data) for p in ("fp32", "bf16")}
+
+    assert all(0.2 < score < 1 for score in scores.values())
+
+
+def test_every_run_of_the_precisions_has_its_budget():
+    def paired(config, difference):
+        where = {"data": config.dataset, "technique": config.technique, "device": "cpu"}
+        return Paired("precision", "bf16", "fp32", where, "test accuracy", 5, 0.9, 0.01, difference, -0.02, 0.02)
+
+    runs = precision.Plan(CPU).runs
+    judged = verdicts([paired(config, -0.009) for config in runs], ["precision"], "cpu")
+
+    assert len(judged) == len(runs)
+    assert [verdict.met for verdict in judged] == [True] * len(runs)
+    assert verdicts([paired(runs[0], 0.011)], ["precision"], "cpu")[0].met is False

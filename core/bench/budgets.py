@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.bench.results import Amount, Finding, Growth, Result
+from core.bench.results import Amount, Finding, Growth, Paired, Result
 
 PAPERS_SIZE = {"B": 100, "N": 1000}
 PAGES = ("Explore", "Covariance", "Train", "Compare")
@@ -66,6 +66,8 @@ def _verdict(budget: Budget, findings: list[Finding]) -> Verdict:
         if budget.concerns(finding):
             if isinstance(finding, Growth):
                 return Verdict(budget, finding.exponent)
+            if isinstance(finding, Paired):
+                return Verdict(budget, finding.against_spread)
             if isinstance(finding, Result):
                 return Verdict(budget, finding.ratio, finding.low, finding.high)
             if isinstance(finding, Amount):
@@ -94,6 +96,11 @@ def _amount(what: str, case: str, unit: str, limit: float, *, at_least: bool = F
     return Budget(what, "app", case, unit, limit, at_least=at_least)
 
 
+def _precision(data: str, technique: str) -> Budget:
+    what = f"bf16 against fp32, {technique} on {data}: difference of accuracy over the spread of seeds"
+    return Budget(what, "precision", "bf16", "fp32", 1.0, {"data": data, "technique": technique})
+
+
 BUDGETS: tuple[Budget, ...] = (
     _layer("standard", "cpu", 0.7),
     _layer("gaussian", "cpu", 1.0),
@@ -115,4 +122,6 @@ BUDGETS: tuple[Budget, ...] = (
     *(_amount(f"{page}: a press acknowledged, the page drawn anew", page, "s", 0.2) for page in PAGES),
     _amount("a stop", "stop", "s", 2.0),
     _amount("a stop by force of a run that hangs", "forced stop", "s", 10.0),
+    *(_precision("digits", name) for name in ("standard", *RANKED)),
+    *(_precision("mnist", name) for name in ("standard", "dropcorr")),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -82,8 +83,39 @@ class Amount:
     rounds: int
 
 
-Finding = Result | Growth | Agreement | Amount
-KINDS: dict[str, type[Finding]] = {kind.__name__.lower(): kind for kind in (Result, Growth, Agreement, Amount)}
+@dataclass(frozen=True)
+class Paired:
+    """How a score changes with ``case``, in pairs of runs from the same seed.
+
+    Attributes:
+        score: what is compared, a share of 1.
+        pairs: how many there were.
+        base, spread: mean and standard deviation of the score with ``against``, over the seeds.
+        difference, low, high: mean change of the score and its 95 % interval, missing where nothing varies.
+    """
+
+    bench: str
+    case: str
+    against: str
+    where: Mapping[str, Any]
+    score: str
+    pairs: int
+    base: float
+    spread: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def against_spread(self) -> float:
+        """How many standard deviations over the seeds the mean change is, without its sign."""
+        if self.difference == 0.0:
+            return 0.0
+        return abs(self.difference) / self.spread if self.spread else math.inf
+
+
+Finding = Result | Growth | Agreement | Amount | Paired
+KINDS: dict[str, type[Finding]] = {kind.__name__.lower(): kind for kind in (Result, Growth, Agreement, Amount, Paired)}
 
 
 def finding_of(values: Mapping[str, Any]) -> Finding:

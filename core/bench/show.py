@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from core.bench.budgets import Verdict
-from core.bench.results import Agreement, Amount, Finding, Growth, Result
+from core.bench.results import Agreement, Amount, Finding, Growth, Paired, Result
 
 
 def as_row(finding: Finding) -> tuple[str, ...]:
@@ -25,6 +25,10 @@ def as_row(finding: Finding) -> tuple[str, ...]:
     if isinstance(finding, Amount):
         value, low, high = (quantity(v, finding.unit) for v in (finding.value, finding.low, finding.high))
         return finding.case, where(finding), value, "", f"{low} to {high}", ""
+    if isinstance(finding, Paired):
+        base = f"{100 * finding.base:.2f} ± {100 * finding.spread:.2f} %"
+        change = f"{100 * finding.difference:+.2f} points of {base} with {finding.against}"
+        return finding.case, where(finding), "", change, f"{100 * finding.low:+.2f} to {100 * finding.high:+.2f}", ""
     peak = "" if finding.peak_bytes is None else f"{finding.peak_bytes / 1e6:.2f} MB"
     interval = f"{times(finding.low)} to {times(finding.high)}"
     return finding.case, where(finding), duration(finding.seconds), times(finding.ratio), interval, peak
@@ -56,7 +60,7 @@ def as_json(finding: Finding | Verdict) -> dict[str, Any]:
     return {"kind": type(finding).__name__.lower(), **asdict(finding)}
 
 
-def where(result: Result | Agreement | Amount) -> str:
+def where(result: Result | Agreement | Amount | Paired) -> str:
     """Sizes and device, in words."""
     return ", ".join(
         f"{key} {value:,}" if isinstance(value, int) else str(value) for key, value in result.where.items()

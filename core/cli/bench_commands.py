@@ -20,20 +20,23 @@ Measure = Callable[["torch.device", bool], Iterator["Finding"]]
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["layers", "explore", "training", "app"]))
+@click.argument("what", nargs=-1, type=click.Choice(["layers", "explore", "training", "precision", "app"]))
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps.")
 @click.option("--quick", is_flag=True, help="The paper's size and its MNIST net alone, and fewer rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines and nothing else.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with the results.")
 def bench(what: Sequence[str], device: str, quick: bool, as_json: bool, html: Path | None) -> None:
-    """Measure WHAT (all there is, where nothing is named) and hold it against the budgets."""
+    """Measure WHAT and hold it against the budgets; all but precision, where nothing is named.
+
+    precision trains networks in fp32 and in bf16, which takes many minutes.
+    """
     from core.bench import show
     from core.bench.budgets import verdicts
     from core.environment import choose_device, environment
 
     chosen = choose_device(device)
     about = environment(chosen)
-    wanted = list(what) or list(MEASURES)
+    wanted = list(what) or list(UNASKED)
     if not as_json:
         click.echo(f"{about['device_name']}, {about['threads']} threads, torch {about['torch']}", err=True)
     findings = []
@@ -84,6 +87,12 @@ def _explore(device: torch.device, quick: bool) -> Iterator[Finding]:
     return explore.measure(explore.Plan(device, draws=8) if quick else explore.Plan(device))
 
 
+def _precision(device: torch.device, quick: bool) -> Iterator[Finding]:
+    from core.bench import precision
+
+    return precision.measure(precision.Plan(device, precision.DIGITS) if quick else precision.Plan(device))
+
+
 def _app(device: torch.device, quick: bool) -> Iterator[Finding]:
     from core.bench.app import BenchError, measure
 
@@ -93,4 +102,11 @@ def _app(device: torch.device, quick: bool) -> Iterator[Finding]:
         raise click.ClickException(str(error)) from error
 
 
-MEASURES: dict[str, Measure] = {"layers": _layers, "explore": _explore, "training": _training, "app": _app}
+MEASURES: dict[str, Measure] = {
+    "layers": _layers,
+    "explore": _explore,
+    "training": _training,
+    "precision": _precision,
+    "app": _app,
+}
+UNASKED = ("layers", "explore", "training", "app")
