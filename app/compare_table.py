@@ -1,11 +1,9 @@
 """The table of Compare as a person reads it, and the sentences beside it."""
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 
-from app.controls import plain_text
 from core import baseline, comparison, variants
 
 MOST_DIGITS = 4
@@ -16,19 +14,18 @@ def shown_summary(
     tests: pd.DataFrame,
     pinned: str,
     kind: str = "Technique",
-    text: Callable[[object], str] = plain_text,
 ) -> pd.DataFrame:
-    """The summary as a person reads it, names under the heading ``kind``; ``text`` makes a name safe to show."""
+    """The summary as a person reads it, names under the heading ``kind``."""
     shown = summary.merge(tests, how="left", on="variant")
     return pd.DataFrame(
         {
-            text(kind): [text(name) for name in shown["variant"]],
+            kind: [str(name) for name in shown["variant"]],
             "Seeds": shown["n"].astype(str),
             "Test accuracy, mean ± sd": [
                 spread(100 * mean, 100 * sd, "%", digits=1)
                 for mean, sd in zip(shown["accuracy"], shown["accuracy_sd"], strict=True)
             ],
-            f"Difference to {text(pinned)}": [
+            f"Difference to {pinned}": [
                 "baseline" if row.variant == pinned else difference(row.difference, row.low, row.high)
                 for row in shown.itertuples(index=False)
             ],

@@ -7,7 +7,7 @@ from app import services
 from core.config import Config
 from core.jobs import LocalEngine
 from core.runs import RunStore
-from tests.test_app import opened, trained, words
+from tests.test_app import opened, table, trained, words
 from tests.test_confusion import kept
 
 EVIL = "<img src=x onerror=alert(1)> **b** [l](x) `c` $x$ :red[r]"
@@ -25,7 +25,7 @@ def compare(**address: str | list[str]) -> AppTest:
 
 
 def groups(test: AppTest) -> list[str]:
-    return sorted(test.table[0].value.iloc[:, 0])
+    return sorted(table(test).iloc[:, 0])
 
 
 def tagged(technique: str, seed: int, accuracy: float, *tags: str) -> str:
@@ -41,8 +41,8 @@ def test_the_address_says_by_what_the_runs_are_grouped() -> None:
         tagged("dropact", seed, 0.80 + 0.01 * seed, "tuesday", EVIL[:30])
     assert groups(compare()) == ["DropAct", "No dropout", "Standard"]
     test = compare(by="Tags")
-    assert list(test.table[0].value.columns[:2]) == ["Tags", "Seeds"]
-    assert list(test.table[0].value["Seeds"]) == ["3", "3"]
+    assert list(table(test).columns[:2]) == ["Tags", "Seeds"]
+    assert list(table(test)["Seeds"]) == ["3", "3"]
     assert groups(test)[1] == "monday"
     assert "Pooled from several settings: monday (2)" in words(test).replace("\\", "")
     assert list(test.dataframe[0].value.columns[:2]) == ["Group", "Technique"]

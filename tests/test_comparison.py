@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from core import comparison, variants
 from core.config import Config
 from core.runs import RunStore
+from tests.test_app import table
 
 ROUTER = Path(__file__).parent.parent / "app" / "router.py"
 
@@ -315,5 +316,5 @@ def test_the_page_shows_one_seed_trained_three_times_as_one_seed() -> None:
             store.finish(name, "done", final=final)
     test = AppTest.from_file(ROUTER, default_timeout=60).switch_page("app_pages/compare.py").run()
     assert not test.exception
-    assert list(test.table[0].value["Seeds"]) == ["1", "1"]
+    assert list(table(test)["Seeds"]) == ["1", "1"]
     assert "one seed does not allow a ranking" in "".join(part.proto.body for part in test.get("html"))

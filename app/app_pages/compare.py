@@ -15,6 +15,7 @@ from app.compare_runs import TITLES, filters, named_runs, run_list, undo
 from app.compare_table import difference_note, pooled_note, shown_summary, time_note
 from app.components.plot import plot
 from app.controls import Choice, address, html_text, notices, plain_text, warn
+from app.html_table import html_table
 from core import baseline, comparison, report, variants
 from core.data import DATASETS
 from core.runs import Run
@@ -141,9 +142,7 @@ def numbers(
     pinned = choose_baseline(listed, by)
     tests = baseline.against(pd.concat([rows, listed[listed["variant"] == pinned]]).drop_duplicates("id"), pinned)
     kind = "Technique" if by == "setting" else variants.GROUPINGS[by]
-    with st.container(key="compare-table"):
-        shown = shown_summary(summary, tests, pinned, kind)
-        st.table(shown, border="horizontal", hide_index=True, alt="Test accuracy and time")
+    st.html(html_table(shown_summary(summary, tests, pinned, kind), "Test accuracy and time"))
     st.markdown(plain_text(baseline.verdict(tests, pinned)))
     st.caption(plain_text(" ".join(filter(None, [difference_note(tests, pinned), pooled_note(rows)]))))
     title = " and ".join(group_title(*names) for names in rows[["dataset", "network"]].drop_duplicates().to_numpy())

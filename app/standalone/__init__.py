@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -15,7 +14,7 @@ import pandas as pd
 from app.charts import Chart
 from app.components import script, stylesheet
 from app.components.plot import figure_data
-from core.runs.schema import plain_name
+from app.html_table import html_table, text
 
 _HERE = Path(__file__).parent
 _PLOT = _HERE.parent / "components" / "plot"
@@ -52,28 +51,12 @@ def document(title: str, lead: str, charts: Sequence[Chart], sections: Sequence[
     )
 
 
-def text(value: object) -> str:
-    """Text safe in HTML, on one line and without what turns the direction of writing."""
-    return escape(plain_name(str(value)))
-
-
 def _section(section: Section) -> str:
-    body = "" if section.table is None else _table(section.table)
+    body = "" if section.table is None else html_table(section.table, section.title)
     body += "".join(f'\n<p class="note">{text(note)}</p>' for note in section.notes if note)
     if section.folded:
         return f"<details>\n<summary>{text(section.title)}</summary>\n{body}\n</details>"
     return f"<h2>{text(section.title)}</h2>\n{body}"
-
-
-def _table(frame: pd.DataFrame) -> str:
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in frame.columns)
-    rows = (
-        "".join(f"<td>{'' if pd.isna(cell) else text(cell)}</td>" for cell in row)
-        for row in frame.itertuples(index=False, name=None)
-    )
-    body = "\n".join(f"<tr>{cells}</tr>" for cells in rows)
-    whole = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-    return f'<div class="scroll" tabindex="0">{whole}</div>'
 
 
 def _inside(code: str) -> str:

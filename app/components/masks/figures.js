@@ -18,6 +18,7 @@ class Figures {
     const caption = make("figcaption");
     const plot = make("div", "ds-plot");
     plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", "Not drawn yet");
     const foot = make("div", "ds-figure-foot");
     const legend = make("div", "ds-figure-legend");
     const note = make("p", "ds-key");
