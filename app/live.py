@@ -83,7 +83,14 @@ def state(run: Run, turn: Turn | None = None) -> dict[str, Any]:
         "p": latest.get("p"),
         "lr": latest.get("lr"),
         "marks": [mark | {"changes": [_readable(change) for change in mark["changes"]]} for mark in run.marks],
+        **orders(run),
     }
+
+
+def orders(run: Run) -> dict[str, Any]:
+    """Of the changes that were ordered: how many it has yet to make, and the last that it will not, with the reason."""
+    refused = [{"turn": order["order"], "sentence": order["refused"]} for order in run.orders if order["refused"]]
+    return {"waiting": len(run.orders) - len(refused), "refused": refused[-1] if refused else None}
 
 
 def _readable(change: dict[str, Any]) -> dict[str, Any]:

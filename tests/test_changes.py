@@ -346,15 +346,45 @@ def test_the_network_of_a_changed_run_evaluates_as_it_was_trained_last(
     assert command.endswith(" before step 1")
 
 
-def test_an_order_that_does_not_fit_the_network_is_left_out(
-    store: RunStore, digits: Dataset, capfd: pytest.CaptureFixture[str]
-) -> None:
+def refusals(store: RunStore, run_id: str) -> list[tuple[dict[str, Any], str | None]]:
+    return [(order["changes"], order["refused"]) for order in store.get(run_id).orders]
+
+
+def test_an_order_that_does_not_fit_the_network_is_refused_to_who_gave_it(store: RunStore, digits: Dataset) -> None:
     run_id = store.create(SMALL.to_dict(), owner=processes.owner_of())
-    store.order(run_id, {"p": [0.1, 0.2, 0.3]}, lambda _: None)
+    wrong = {"p": [0.1, 0.2, 0.3]}
+    for changes in (wrong, {"lr": 0.01}):
+        store.order(run_id, changes, lambda _: None)
+    assert live.state(store.get(run_id))["waiting"] == 2
     trainer = Trainer(SMALL, digits)
     Keeper(store, store.get(run_id)).adjust(trainer)
-    assert "A change was left out: This network has 2 dropout positions" in capfd.readouterr().err
-    assert (store.orders(run_id), store.get(run_id).marks) == ([], ())
+    sentence = "This network has 2 dropout positions, but p has 3 values; give one each."
+    assert refusals(store, run_id) == [(wrong, sentence)]
+    assert (store.orders(run_id), trainer.advance(steps=1).lr) == ([], 0.01)
+    state = live.state(store.get(run_id))
+    assert (state["waiting"], state["refused"]["sentence"]) == (0, sentence)
+    assert [each["name"] for mark in store.get(run_id).marks for each in mark["changes"]] == ["lr"]
+
+    store.order(run_id, {"lr": 0.1}, lambda _: None)
+    assert refusals(store, run_id) == [({"lr": 0.1}, None)]
+    assert live.state(store.get(run_id))["refused"] is None
+
+
+@pytest.mark.parametrize(
+    ("end", "refused"), [("done", "The run ended before it could make this change: it had taken its last step.")]
+    + [(end, None) for end in ("stopped", "failed", "lost")],
+)  # fmt: skip
+def test_an_order_that_comes_as_a_run_ends_waits_for_a_resume_or_is_refused(
+    store: RunStore, end: str, refused: str | None
+) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=processes.owner_of())
+    other = store.create(SMALL.to_dict(), owner=processes.owner_of())
+    for each in (run_id, other):
+        store.order(each, {"lr": 0.1}, lambda _: None)
+    store.finish(run_id, end, attempt=1)
+    assert refusals(store, run_id) == [({"lr": 0.1}, refused)]
+    assert len(store.orders(run_id)) == (refused is None)
+    assert refusals(store, other) == [({"lr": 0.1}, None)]
 
 
 @pytest.mark.parametrize(

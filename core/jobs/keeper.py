@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from core.jobs.troubles import is_out_of_memory
 from core.runs import Run, RunStore, StoreError, snapshots
 
 if TYPE_CHECKING:
+    from core.runs.marks import Order
     from core.training import Progress, Trainer
 
 # Seconds between two writes of step records.
@@ -70,7 +71,7 @@ class Keeper:
         orders = self.store.orders(self.run.id)
         if not orders or trainer.planned or trainer.step >= trainer.total_steps:
             return
-        changes = [change for order in orders for change in self._changed(trainer, order.changes)]
+        changes, refused = _made(trainer, orders)
         mark = {
             "step": trainer.step,
             "epoch": trainer.step / trainer.steps_per_epoch,
@@ -80,15 +81,7 @@ class Keeper:
         if trainer.step == self._saved_step:
             # A change that is taken back leaves no mark, so the state of this very step must not hold it either.
             self.save(trainer)
-        self.store.mark(self.run.id, orders, mark, attempt=self.run.attempt)
-
-    def _changed(self, trainer: Trainer, changes: dict[str, Any]) -> list[dict[str, Any]]:
-        try:
-            return trainer.adjust(changes)
-        except ConfigError as error:
-            # Only what could not be checked before the network was built.
-            print(f"A change was left out: {error}", file=sys.stderr, flush=True)
-            return []
+        self.store.mark(self.run.id, orders, mark, refused, attempt=self.run.attempt)
 
     def take(self, progress: Progress, trainer: Trainer, *, single: bool = False) -> None:
         """Keep a record, and at the end of an epoch, where it is time, all that the run could go on from.
@@ -166,3 +159,15 @@ class Keeper:
             return True
         self._recorded = progress.train_seconds
         return False
+
+
+def _made(trainer: Trainer, orders: Sequence[Order]) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """What ``orders`` have changed; and why not, by the key of an order that could not be checked before."""
+    changes: list[dict[str, Any]] = []
+    refused = {}
+    for order in orders:
+        try:
+            changes += trainer.adjust(order.changes)
+        except ConfigError as error:
+            refused[order.key] = str(error)
+    return changes, refused

@@ -17,6 +17,14 @@ COLUMN = """
                                          'changes', changes))
      FROM (SELECT * FROM marks WHERE marks.run = runs.key ORDER BY step)) AS marks
 """
+# The same of those that it has not carried out; ``refused`` is null where one is still to be.
+ORDERS = """
+    (SELECT json_group_array(json_object('order', key, 'changes', changes, 'refused', refused))
+     FROM (SELECT * FROM orders WHERE orders.run = runs.key ORDER BY key)) AS orders
+"""
+
+# Said of a change that was ordered while a run took its last step.
+TOO_LATE = "The run ended before it could make this change: it had taken its last step."
 
 
 class Order(NamedTuple):
@@ -26,25 +34,31 @@ class Order(NamedTuple):
     changes: dict[str, Any]
 
 
-def read(text: str) -> tuple[Mark, ...]:
-    """The marks in :data:`COLUMN`, the first first."""
-    return tuple(mark | {"changes": json.loads(mark["changes"])} for mark in json.loads(text))
+def read(text: str) -> tuple[dict[str, Any], ...]:
+    """The marks in :data:`COLUMN`, the first first, or the orders in :data:`ORDERS`, the oldest first."""
+    return tuple(entry | {"changes": json.loads(entry["changes"])} for entry in json.loads(text))
 
 
 def give(db: sqlite3.Connection, run: int, changes: Changes) -> None:
-    """Let the run with this key make ``changes`` at its next step."""
+    """Let the run with this key make ``changes`` at its next step; earlier refusals are past and gone."""
+    db.execute("DELETE FROM orders WHERE run = ? AND refused IS NOT NULL", (run,))
     db.execute("INSERT INTO orders (run, changes) VALUES (?, ?)", (run, json.dumps(changes)))
 
 
 def waiting(db: sqlite3.Connection, run: int) -> list[Order]:
-    """The orders of the run with this key, the oldest first."""
-    rows = db.execute("SELECT key, changes FROM orders WHERE run = ? ORDER BY key", (run,))
+    """The orders that the run with this key has yet to carry out, the oldest first."""
+    rows = db.execute("SELECT key, changes FROM orders WHERE run = ? AND refused IS NULL ORDER BY key", (run,))
     return [Order(row["key"], json.loads(row["changes"])) for row in rows]
+
+
+def refuse(db: sqlite3.Connection, refused: Mapping[int, str]) -> None:
+    """Keep why the orders with these keys are not carried out, in a sentence for who gave them."""
+    db.executemany("UPDATE orders SET refused = ? WHERE key = ?", [(why, key) for key, why in refused.items()])
 
 
 def carried_out(db: sqlite3.Connection, run: int, orders: Sequence[Order], mark: Mark) -> None:
     """Remove ``orders`` and keep what they changed, as one mark with what was changed at the same step already."""
-    db.executemany("DELETE FROM orders WHERE key = ?", [(order.key,) for order in orders])
+    db.executemany("DELETE FROM orders WHERE key = ? AND refused IS NULL", [(order.key,) for order in orders])
     place = (run, mark["step"])
     row = db.execute("SELECT changes FROM marks WHERE run = ? AND step = ?", place).fetchone()
     changes = _together(json.loads(row["changes"]) if row else [], mark["changes"])

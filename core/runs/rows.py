@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from typing import Any
 
 from core.runs.database import StoreError
-from core.runs.schema import SELECT
+from core.runs.schema import SELECT, columns_of
 
 
 class UnknownRunError(StoreError):
@@ -24,6 +26,13 @@ def row_of(db: sqlite3.Connection, run_id: str, attempt: int | None = None) -> s
     if attempt is not None and row["attempt"] != attempt:
         raise SupersededError(f"Run {run_id} was taken over by another process, so this one leaves it alone.")
     return row
+
+
+def update(db: sqlite3.Connection, run_id: str, changes: Mapping[str, Any]) -> None:
+    """Set fields of a :class:`core.runs.Run`; none changes nothing."""
+    if columns := columns_of(changes):
+        places = ", ".join(f"{name} = ?" for name in columns)
+        db.execute(f"UPDATE runs SET {places} WHERE id = ?", (*columns.values(), run_id))
 
 
 def taken_slots(db: sqlite3.Connection, host: str) -> list[int | None]:

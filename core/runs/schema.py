@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.runs.marks import COLUMN, Mark, read
+from core.runs.marks import COLUMN, ORDERS, Mark, read
 
 STATUSES = ("queued", "running", "paused", "done", "stopped", "failed", "lost")
 ENDED = ("done", "stopped", "failed", "lost")
@@ -113,6 +113,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE metrics ADD COLUMN dead REAL",
         "ALTER TABLE metrics ADD COLUMN layers TEXT",
     ),
+    (
+        # Why a change is not made, in a sentence for who ordered it; NULL while it waits for the next step.
+        "ALTER TABLE orders ADD COLUMN refused TEXT",
+        "CREATE INDEX orders_run ON orders (run)",
+    ),
 )
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -124,7 +129,7 @@ _START_OF_2025 = 1_735_689_600
 
 
 # All that a :class:`Run` holds.
-SELECT = f"SELECT runs.*, {COLUMN} FROM runs"
+SELECT = f"SELECT runs.*, {COLUMN}, {ORDERS} FROM runs"
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,8 @@ class Run:
     ``deleted`` is when it was set aside to be deleted, None for all others. ``tags`` are words that people gave it,
     ``experiment`` names the experiment that it was started in. ``marks`` say what was changed while it trained
     (:data:`core.runs.marks.Mark`); ``config`` stays what it was begun with.
+    ``orders`` are changes that it has not made, {"order": number, "changes": {…}, "refused": sentence}, the last None
+    where it is to make them at its next step; a refusal stays until the next order.
     ``queued_at`` is when it was queued last.
     """
 
@@ -171,6 +178,7 @@ class Run:
     experiment: str | None = None
     marks: tuple[Mark, ...] = ()
     queued_at: float = 0.0
+    orders: tuple[dict[str, Any], ...] = ()
 
     @property
     def live(self) -> bool:
@@ -197,7 +205,8 @@ def run_of(row: sqlite3.Row) -> Run:
         "deleted", "experiment", "queued_at",
     )  # fmt: skip
     tags = tuple(json.loads(row["tags"]))
-    return Run(**{name: row[name] for name in plain}, **documents, owner=owner, tags=tags, marks=read(row["marks"]))
+    marks, orders = read(row["marks"]), read(row["orders"])
+    return Run(**{name: row[name] for name in plain}, **documents, owner=owner, tags=tags, marks=marks, orders=orders)
 
 
 def columns_of(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from core.home import home as default_home
 from core.runs import damage, labels, marks, measures
 from core.runs.database import Database, StoreError
 from core.runs.files import RunFiles
-from core.runs.rows import SupersededError, UnknownRunError, of_experiment, row_of, taken_slots, unknown
+from core.runs.rows import SupersededError, UnknownRunError, of_experiment, row_of, taken_slots, unknown, update
 from core.runs.schema import (
     ENDED,
     MIGRATIONS,
@@ -200,10 +200,8 @@ class RunStore(RunFiles):
         None or an empty dict changes nothing, an exception neither. The run as it is afterwards is returned.
         """
         with self._database.write() as db:
-            row = row_of(db, run_id, attempt)
-            if changes := columns_of(decide(run_of(row)) or {}):
-                places = ", ".join(f"{name} = ?" for name in changes)
-                db.execute(f"UPDATE runs SET {places} WHERE key = ?", (*changes.values(), row["key"]))
+            run = run_of(row_of(db, run_id, attempt))
+            update(db, run_id, decide(run) or {})
             return run_of(row_of(db, run_id))
 
     def rename(self, run_id: str, name: str) -> None:
@@ -270,11 +268,15 @@ class RunStore(RunFiles):
         *,
         attempt: int | None = None,
     ) -> None:
-        """End a run with its results (test accuracy, seconds, …)."""
+        """End a run with its results (test accuracy, seconds, …); once it is done, what was ordered is refused."""
         changes: Changes = {"status": _among(status, ENDED), "reason": reason, "slot": None, "seen": time.time()}
         if final is not None:
             changes["final"] = final
-        self.change(run_id, lambda _: changes, attempt=attempt)
+        with self._database.write() as db:
+            key = row_of(db, run_id, attempt)["key"]
+            update(db, run_id, changes)
+            if status == "done":
+                marks.refuse(db, {order.key: marks.TOO_LATE for order in marks.waiting(db, key)})
 
     def set_environment(self, run_id: str, environment: Mapping[str, Any]) -> None:
         """Say where a run is trained: device, versions, commit."""
@@ -304,9 +306,21 @@ class RunStore(RunFiles):
             found = db.execute(query, (run_id,)).fetchone()
             return marks.waiting(db, found["key"]) if found else []
 
-    def mark(self, run_id: str, orders: Sequence[marks.Order], mark: marks.Mark, *, attempt: int | None = None) -> None:
-        """Keep what ``orders`` have changed in place of them, in one transaction."""
+    def mark(
+        self,
+        run_id: str,
+        orders: Sequence[marks.Order],
+        mark: marks.Mark,
+        refused: Mapping[int, str] | None = None,
+        *,
+        attempt: int | None = None,
+    ) -> None:
+        """Keep what ``orders`` have changed in place of them, in one transaction.
+
+        ``refused`` are those that cannot be carried out, by their key: they stay, each with its sentence.
+        """
         with self._database.write() as db:
+            marks.refuse(db, refused or {})
             marks.carried_out(db, row_of(db, run_id, attempt)["key"], orders, mark)
 
     def record(self, run_id: str, records: Sequence[Mapping[str, Any]], *, attempt: int | None = None) -> None:
