@@ -7,7 +7,7 @@ import streamlit as st
 from app import services
 from app.compare_charts import confusion_chart
 from app.components.plot import plot
-from app.controls import Switch, address, notices, plain_text, warn
+from app.controls import Switch, address, misfits, plain_text, warn
 from core.confusion import Confusion
 from core.data import DataError
 from core.runs import Run, StoreError
@@ -20,7 +20,7 @@ SAME = 1e-5
 
 def confusions(chosen: Sequence[Run]) -> None:
     """A switch, and the matrices of one or two selected runs side by side."""
-    warn(notices(address(), [SHOW]))
+    warn(misfits(address(), [SHOW]))
     if not SHOW.draw():
         return
     if not 1 <= len(chosen) <= SIDE_BY_SIDE:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import services
 from app.compare_files import download
-from app.controls import Choices, Picks, Text, address, notices, plain_text, warn
+from app.controls import Choices, Picks, Text, address, misfits, plain_text, warn
 from app.names import techniques
 from core import selection, variants
 from core.runs import STATUSES, Run
@@ -38,7 +38,7 @@ def filters(runs: Sequence[Run]) -> list[Run]:
     find = Text("find", "Find", placeholder="name, tag, seed 3, run …")
     tag = _words("tag", "Tags", {word for run in runs for word in run.tags}, "all of these")
     experiment = _words("experiment", "Experiments", {run.experiment for run in runs if run.experiment}, "any of these")
-    warn(notices(address(), [technique, status, tag, experiment]))
+    warn(misfits(address(), [technique, status, tag, experiment]))
     with st.container(horizontal=True, gap="large"):
         return selection.matching(
             runs,

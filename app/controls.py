@@ -3,11 +3,15 @@
 Streamlit drops a bad value of the address silently: ``notices`` names it.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import streamlit as st
+
+# What was wrong in the address is told for so long, whatever is pressed meanwhile.
+TOLD_SECONDS = 10.0
 
 
 class Control(Protocol):
@@ -215,8 +219,22 @@ def notices(address: Mapping[str, Sequence[str]], controls: Iterable[Control]) -
     return [problem for problem in problems if problem]
 
 
+def misfits(address: Mapping[str, Sequence[str]], controls: Iterable[Control]) -> list[str]:
+    """What ``notices`` finds now, and what it found for these controls in this visit's last seconds.
+
+    What does not fit is taken out of the address at once, so the next run of the page knows nothing of it.
+    """
+    controls, now = list(controls), time.monotonic()
+    said: dict[str, tuple[float, str]] = st.session_state.setdefault("notices", {})
+    for control in controls:
+        for sentence in notices(address, [control]):
+            said[control.key] = (now, sentence)
+    kept = [said[control.key] for control in controls if control.key in said]
+    return [sentence for at, sentence in kept if now - at < TOLD_SECONDS]
+
+
 def warn(sentences: Sequence[str]) -> None:
-    """Show what ``notices`` found, all in one place; nothing where it found nothing."""
+    """Show what ``misfits`` found, all in one place; nothing where it found nothing."""
     if sentences:
         st.warning("  \n".join(plain_text(sentence) for sentence in sentences), icon=":material/link_off:")
 

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app import services
-from app.controls import Choice, Choices, Control, Number, Switch, Text, address, notices, plain_text, warn
+from app.controls import Choice, Choices, Control, Number, Switch, Text, address, misfits, plain_text, warn
 from app.experiment_file import experiment_file
 from app.names import techniques
 from app.options import option_controls, technique_options
@@ -27,7 +27,7 @@ def experiment_controls(warnings: Any) -> None:
     """The column of choices, and Start; what is wrong in the address is said in ``warnings``."""
     main, rare = main_controls(), rare_controls()
     with warnings:
-        warn(notices(address(), [*main, *rare, *option_controls(TECHNIQUES)]))
+        warn(misfits(address(), [*main, *rare, *option_controls(TECHNIQUES)]))
 
     values = chosen_data(main[0])
     values["technique"] = main[1].draw()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from app.components.plot import plot
 from app.components.stills import Still, stills
-from app.controls import Choice, Segments, address, notices, plain_text, warn
+from app.controls import Choice, Segments, address, misfits, plain_text, warn
 from app.monte_carlo_charts import chart, height
 from app.names import techniques as technique_titles
 from app.pictures import Picture
@@ -126,7 +126,7 @@ def _choose(names: Sequence[str], key: str) -> tuple[str, int]:
     titles = {name: title for name, title in technique_titles().items() if name in TECHNIQUES}
     passes = Segments("passes", "Passes", PASSES, "200", "More passes show rarer answers, and take longer.")
     # A technique that the page has just stopped showing is no mistake of the address.
-    warn(notices(address(), [Choice(key, "Technique that acts", titles, names[0]), passes]))
+    warn(misfits(address(), [Choice(key, "Technique that acts", titles, names[0]), passes]))
     technique = Choice(key, "Technique that acts", {name: titles[name] for name in names}, names[0])
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         with st.container(width=240):

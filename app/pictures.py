@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from app.components.sketch import sketch
-from app.controls import Number, Segments, address, notices, plain_text, warn
+from app.controls import Number, Segments, address, misfits, plain_text, warn
 from core.checkpoints import CheckpointInfo
 from core.data import DataError, load
 from core.data.containers import KINDS
@@ -66,7 +66,7 @@ def choose(checkpoint: CheckpointInfo, sight: DeltaGenerator) -> Picture | None:
     last = len(gallery.x) - 1
     index = Number("image", "Test image", min(FIRST_IMAGE, last), 0, last, 1, integer=True)
     square = Segments("square", "Longer side", SQUARES, "crop")
-    warn(notices(address(), [source, index, square]))
+    warn(misfits(address(), [source, index, square]))
     chosen = source.draw()
     if chosen == "data":
         return from_data(gallery, index, checkpoint, sight)

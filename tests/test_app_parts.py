@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from starlette.applications import Starlette
+from streamlit.testing.v1 import AppTest
 
 from app import charts, controls, live, routes, server, services, theme
 from app.keeping import bytes_of, kept_within
@@ -96,6 +97,31 @@ def test_what_the_address_says_is_checked_and_named() -> None:
     ]
     good = {"technique": ["DropAct"], "epochs": ["3"], "p": [""], "lr": ["0.01"], "x.on": ["false"]}
     assert controls.notices(good, parts) == []
+
+
+def _a_page() -> None:
+    from app.controls import Choice, Slider, address, misfits, warn
+
+    parts = [Choice("net", "Network", {"a": "A"}, "a"), Slider("p", "p", 0.5, 0.0, 1.0)]
+    warn(misfits(address(), parts))
+    for part in parts:
+        part.draw()
+
+
+def test_what_is_wrong_in_the_address_is_told_over_several_runs_and_then_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = AppTest.from_function(_a_page)
+    page.query_params["p"] = "7"
+    page.run()
+    (told,) = [warning.value for warning in page.warning]
+    assert "7" in told
+    page.query_params.clear()
+    page.run()
+    assert [warning.value for warning in page.warning] == [told]
+    monkeypatch.setattr(controls, "TOLD_SECONDS", 0.0)
+    page.run()
+    assert not page.warning
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from app.compare_files import download, offer
 from app.compare_runs import TITLES, filters, named_runs, run_list, undo
 from app.compare_table import difference_note, pooled_note, shown_summary, time_note
 from app.components.plot import plot
-from app.controls import Choice, address, html_text, notices, plain_text, warn
+from app.controls import Choice, address, html_text, misfits, plain_text, warn
 from app.html_table import html_table
 from core import baseline, comparison, report, variants
 from core.data import DATASETS
@@ -78,7 +78,7 @@ def choose(runs: list[Run]) -> tuple[list[Run], str]:
     by = Choice("by", "Group by", variants.GROUPINGS, "setting", help=GROUP_BY)
     some = "a run that is" if gone == 1 else f"{gone} runs that are"
     missing = [f"The address names {some} not here: deleted, or of another machine."] if gone else []
-    warn([*notices(address(), [scope, by]), *missing])
+    warn([*misfits(address(), [scope, by]), *missing])
     left, right, _ = st.columns([2, 1.2, 1.8])
     with left if len(scopes) > 1 else right:
         chosen = scope.draw() if len(scopes) > 1 else home
@@ -163,7 +163,7 @@ def choose_baseline(listed: pd.DataFrame, by: str) -> str:
     names = {str(variant): str(variant) for variant in sorted(tested["variant"].unique())}
     key = "baseline" if by == "setting" else f"baseline-{by}"
     control = Choice(key, "Baseline", names, baseline.default(listed) or "", help=PIN)
-    warn(notices(address(), [control]))
+    warn(misfits(address(), [control]))
     place, _ = st.columns([2, 3])
     with place:
         return control.draw()

@@ -21,7 +21,7 @@ from app.controls import (
     Steps,
     address,
     html_text,
-    notices,
+    misfits,
     plain_text,
     warn,
 )
@@ -95,7 +95,7 @@ def choose(parts: dict[str, Any]) -> tuple[Shown, Checkpoint]:
     net = network(name, state)
     controls = controls_for(net, state)
     with parts["warnings"]:
-        warn(notices(given, [first, *controls.values()]))
+        warn(misfits(given, [first, *controls.values()]))
     chosen = {}
     for column, key in zip(columns[1:], ("layer", "p"), strict=False):
         with column:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import looks, monte_carlo, networks, pictures, services
 from app.components.diagram import diagram
 from app.components.masks import masks, pack
-from app.controls import Choice, Choices, Number, Segments, address, html_text, notices, plain_text, warn
+from app.controls import Choice, Choices, Number, Segments, address, html_text, misfits, plain_text, warn
 from app.looks import Scene
 from app.names import techniques
 from app.options import option_controls, technique_options
@@ -60,7 +60,7 @@ def page() -> None:
             names = with_.draw()
         with warnings:
             unit = UNIT if VIEW in st.session_state else unit_control(name, place)
-            warn(notices(given, [network, where, with_, P, DRAW, unit, ACTS, *option_controls(TITLES)]))
+            warn(misfits(given, [network, where, with_, P, DRAW, unit, ACTS, *option_controls(TITLES)]))
         look(checkpoint, place, names)
 
 
