@@ -38,7 +38,7 @@ class Config:
         precision: "fp32", or "bf16" for autocast.
         schedule: how p changes over epochs, a key of ``core.dropout.schedules.SCHEDULES``.
         refresh_epochs: DropCorr: epochs between covariance estimates; None leaves it to the knob refresh_every.
-        refresh_growth: factor by which that interval grows each epoch.
+        refresh_growth: factor from one such interval to the next.
         kl_weight: factor on the variational divergence.
         record_every: seconds between two step records.
         snapshots: keep the activations of a fixed batch at every epoch.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,10 +81,39 @@ def test_techniques_that_learn_their_noise_know_only_on_and_off() -> None:
 
 @pytest.mark.parametrize(
     ("epochs", "growth", "expected"),
-    [(1.0, 1.0, [50, 50, 50]), (0.1, 1.0, [5, 5, 5]), (1.0, 2.0, [50, 100, 200]), (0.02, 3.0, [1, 3, 9])],
+    [
+        (1.0, 1.0, [50, 50, 50, 50, 50]),
+        (0.1, 1.0, [5, 5, 5, 5, 5]),
+        (1.0, 2.0, [50, 50, 100, 100, 200]),
+        (0.02, 3.0, [1, 81, 81, 243, 243]),
+        (3.0, 2.0, [150, 150, 150, 150, 300]),
+    ],
 )
 def test_the_refresh_interval_in_forwards(epochs: float, growth: float, expected: list[int]) -> None:
-    assert [schedules.refresh_every(epochs, growth, epoch, 50) for epoch in range(3)] == expected
+    assert [schedules.refresh_every(epochs, growth, epoch, 50) for epoch in range(5)] == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "growth", "expected"),
+    [
+        (1, 2.0, [0, 1, 3, 7, 15]),
+        (2, 1.0, [0, 2, 4, 6, 8, 10, 12, 14]),
+        (2, 3.0, [0, 2, 8]),
+        (1, 1.5, [0, 1, 2.5, 4.75, 8.125, 13.1875]),
+    ],
+)
+def test_the_covariance_is_estimated_after_ever_longer_intervals(
+    first: float, growth: float, expected: list[float]
+) -> None:
+    steps, estimates = 16, []
+    layer = TECHNIQUES["dropcorr"](0.5)
+    for epoch in range(16):
+        layer.refresh_every = schedules.refresh_every(first, growth, epoch, steps)
+        for step in range(steps):
+            layer(torch.randn(4, 8))
+            if layer.age == 1:
+                estimates.append(epoch + step / steps)
+    assert estimates == expected
 
 
 def test_the_refresh_interval_stays_a_whole_number_of_at_least_one() -> None:
@@ -94,6 +124,6 @@ def test_the_refresh_interval_stays_a_whole_number_of_at_least_one() -> None:
 
 
 def test_a_growing_interval_never_overflows() -> None:
-    assert refresh_every(1.0, 2.0, 3, 14) == 8 * 14
+    assert refresh_every(1.0, 2.0, 7, 14) == 4 * 14
     assert refresh_every(0.5, 1.0, 9, 14) == 7
-    assert refresh_every(1.0, 2.0, 5000, 14) == refresh_every(1.0, 1e308, 2, 14) == 14 * LONGEST_INTERVAL
+    assert refresh_every(1.0, 2.0, 10**9, 14) == refresh_every(1.0, 1e308, 2, 14) == 14 * LONGEST_INTERVAL

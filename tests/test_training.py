@@ -344,12 +344,12 @@ def test_schedules_set_p_and_the_record_says_so(few: Dataset) -> None:
     assert [r.p for r in records if r.kind == "epoch"] == [(0.2, 0.4), (0.0, 0.0), (0.2, 0.4)]
 
 
-def test_the_covariance_interval_grows_by_the_epoch(few: Dataset) -> None:
+def test_the_covariance_interval_grows_over_the_epochs(few: Dataset) -> None:
     run = trainer(few, technique="dropcorr", refresh_epochs=1, refresh_growth=2.0)
     run._start_epoch(0)
     assert [layer.refresh_every for layer in dropouts(run.model)] == [3, 3]
     run._start_epoch(2)
-    assert [layer.refresh_every for layer in dropouts(run.model)] == [12, 12]
+    assert [layer.refresh_every for layer in dropouts(run.model)] == [6, 6]
 
 
 @pytest.mark.parametrize("knobs", [{}, {"form": "weight", "per": "input"}, {"kl": "kingma"}])

@@ -59,14 +59,26 @@ def p_at(schedule: str, p: float, epoch: int, epochs: int) -> float:
 
 
 def refresh_every(epochs: float, growth: float, epoch: int, steps_per_epoch: int) -> int:
-    """Training forwards between two covariance estimates: ``epochs``·growth^epoch epochs' worth of them, at least 1.
+    """Training forwards between two covariance estimates, at least 1: the interval that runs as ``epoch`` begins.
+
+    Intervals of N, N·g, N·g², … epochs follow one another. (If they grew with every epoch, none would ever end: after
+    e epochs without an estimate the interval would be N·g^e.) One that ends as the epoch begins still counts there.
 
     Args:
-        epochs: interval at the start, in epochs; may be a fraction.
-        growth: factor by which the interval grows each epoch; 1 keeps it.
+        epochs: N, the first interval; may be a fraction, and holds within an epoch.
+        growth: g, the factor from one interval to the next; 1 keeps it.
         epoch: the present epoch, from 0.
         steps_per_epoch: forwards an epoch takes.
     """
-    # By logarithms, since growth^epoch leaves the range of floats.
-    interval = math.exp(min(math.log(epochs) + epoch * math.log(growth), math.log(LONGEST_INTERVAL)))
-    return max(1, round(interval * steps_per_epoch))
+    # By logarithms, since N·g^k leaves the range of floats.
+    interval = math.log(epochs)
+    if growth > 1.0 and epoch > 0:
+        # The fewest intervals that reach the epoch: N·(g^k - 1)/(g - 1) ≥ epoch.
+        reach = _log_1p_exp(math.log(epoch) + math.log(growth - 1.0) - interval)
+        interval += (math.ceil(reach / math.log(growth) - 1e-9) - 1) * math.log(growth)
+    return max(1, round(math.exp(min(interval, math.log(LONGEST_INTERVAL))) * steps_per_epoch))
+
+
+def _log_1p_exp(x: float) -> float:
+    """ln(1 + e^x) for any x."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
