@@ -10,7 +10,7 @@ from app.controls import Choice, Choices, Control, Number, Switch, Text, address
 from app.experiment_file import experiment_file
 from app.names import techniques
 from app.options import option_controls, technique_options
-from app.watching import MOST_SHOWN
+from app.watching import PART
 from core.config import Config
 from core.data import DATASETS
 from core.dropout import TECHNIQUES
@@ -21,6 +21,8 @@ from models import NETWORKS
 
 DEFAULTS = Config()
 FOLDER = "folder"
+# An address that names more runs than this is longer than some programs take.
+MOST_NAMED = 500
 
 
 def experiment_controls(warnings: Any) -> None:
@@ -92,7 +94,10 @@ def start_button(experiment: Experiment | None, key: str) -> None:
     able = bool(number) and services.may_change()
     if st.button(label, type="primary", width="stretch", disabled=not able, key=key) and experiment:
         ids = services.start(experiment)
-        st.query_params["run"] = ids[:MOST_SHOWN]
+        st.query_params["run"] = ids[:MOST_NAMED]
+        # What was chosen of other runs.
+        st.session_state.pop(PART, None)
+        st.query_params.pop(PART, None)
         st.session_state["started"] = ids[0]
     if number and not able:
         st.caption("Starting runs needs the access code: enter it at the top of the page.")

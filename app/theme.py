@@ -45,14 +45,15 @@ def style(technique: str) -> Style:
 
 
 def style_of_variant(technique: str, variant: int) -> Style:
-    """The style of the n-th setting of a technique, from 0: its colour stays, marker and then dash change."""
+    """The style of the n-th setting of a technique, from 0: its colour stays, dash and marker change.
+
+    Both at once, as a curve without markers has its dash alone.
+    """
     look = style(technique)
-    if variant == 0:
-        return look
     marker = look.marker.removesuffix("-open") if look.marker.endswith("-open") else f"{look.marker}-open"
-    dashes = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
-    turn = dashes.index(look.dash) + variant // 2
-    return replace(look, marker=marker if variant % 2 else look.marker, dash=dashes[turn % len(dashes)])
+    dashes = ["solid", "dot", "dash", "longdashdot", "longdash", "dashdot"]
+    turn, rounds = dashes.index(look.dash) + variant, variant // len(dashes)
+    return replace(look, marker=marker if (variant + rounds) % 2 else look.marker, dash=dashes[turn % len(dashes)])
 
 
 def contrast(one: str, other: str) -> float:

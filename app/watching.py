@@ -9,18 +9,20 @@ import streamlit as st
 
 from app import services
 from app.components.live_curves import field, live_curves
-from app.controls import Number, knob_control
+from app.controls import Choice, Number, address, knob_control, notices, warn
 from app.names import techniques
-from app.theme import style
+from app.theme import style_of_variant
+from core import variants
 from core.config import Config
 from core.dropout import TECHNIQUES
 from core.runs import Run
 from models import NETWORKS
 
 TITLES = techniques()
+PART = "part"
 P = Number("p", "Drop probability p", None, 0.0, 1.0, 0.05)
 LEARNING_RATE = Number("lr", "Learning rate", Config.lr, 1e-6, 1.0, 1e-4)
-# More curves than this at once cannot be told apart.
+# More curves than this at once cannot be told apart: of more runs, one part at a time is shown.
 MOST_SHOWN = 24
 # Runs whose starts lie closer together than this were started together (seconds).
 TOGETHER = 10.0
@@ -42,23 +44,25 @@ def watch() -> None:
     No fragment: a restarted server does not know the fragments of pages that were open before, only whole pages.
     """
     with services.guard():
-        runs = shown_runs(st.query_params.get_all("run"), services.store().list())
+        found = watched_runs(st.query_params.get_all("run"), services.store().list())
+        looks = described(found)
+        runs = one_part(found)
         # Mounted before there is anything to draw: loading the charts' library would delay the first point.
         wish = live_curves(
-            [described(run, runs) for run in runs],
+            [looks[run.id] for run in runs],
             able=services.may_change(),
             started=st.session_state.get("started"),
             refused=recently_refused(),
         )
         if wish:
-            carry_out(wish, [run.id for run in runs])
+            carry_out(wish, [run.id for run in (found if wish.get("all") is True else runs)])
         if not runs:
             st.html(EMPTY)
 
 
 def carry_out(wish: Mapping[str, Any], shown: Sequence[str]) -> None:
-    """Do what a person wishes of runs that are shown; what cannot be done is said at these runs."""
-    asked = wish.get("ids")
+    """Do what a person wishes of runs that are shown, or of all; what cannot be done is said at these runs."""
+    asked = list(shown) if wish.get("all") is True else wish.get("ids")
     ids = [key for key in shown if isinstance(asked, list) and key in asked]
     try:
         if wish.get("verb") == "adjust":
@@ -85,8 +89,8 @@ def changes_of(wished: Any) -> dict[str, Any]:
     return changes | ({"knobs": {}} if not isinstance(changes.get("knobs", {}), dict) else {})
 
 
-def shown_runs(asked: list[str], runs: list[Run]) -> list[Run]:
-    """Which of ``runs`` (newest first) to draw, oldest first."""
+def watched_runs(asked: list[str], runs: list[Run]) -> list[Run]:
+    """Those of ``runs`` (newest first) that a person wants to watch, oldest first."""
     chosen = [run for run in runs if run.id in asked or run.status in services.ACTIVE]
     if not chosen and runs:
         chosen = runs[:1]
@@ -94,25 +98,49 @@ def shown_runs(asked: list[str], runs: list[Run]) -> list[Run]:
             if chosen[-1].created - run.created > TOGETHER:
                 break
             chosen.append(run)
-    return sorted(chosen[:MOST_SHOWN], key=lambda run: run.created)
+    return sorted(chosen, key=lambda run: run.created)
 
 
-def described(run: Run, among: list[Run]) -> dict[str, Any]:
-    """A run as the component shows it, with what tells it from the others."""
-    name = str(run.config.get("technique"))
-    detail = [] if run.config.get("p") is None else [f"p {p_text(run.config['p'])}"]
-    for key, word in (("dataset", ""), ("network", "")):
-        if len({other.config.get(key) for other in among}) > 1:
-            detail.append(f"{word}{run.config.get(key)}")
-    detail.append(f"seed {run.config.get('seed')}")
-    return {
-        "id": run.id,
-        "name": TITLES.get(name, name),
-        "detail": " · ".join(detail),
-        "technique": name,
-        "style": style(name).to_dict(),
-        "fields": [] if run.ended else fields(run),
-    }
+def one_part(runs: list[Run]) -> list[Run]:
+    """As many of ``runs`` as can be told apart: the part that a person chose, at first the one where something runs."""
+    if len(runs) <= MOST_SHOWN:
+        return runs
+    firsts = range(0, len(runs), MOST_SHOWN)
+    parts = {str(i): f"{i + 1} to {min(i + MOST_SHOWN, len(runs))}" for i in firsts}
+    ranks = {"running": 0, "paused": 1, "queued": 2}
+    liveliest = min(range(len(runs)), key=lambda i: ranks.get(runs[i].status, 3))
+    control = Choice(PART, f"Runs shown, of {len(runs):,}", parts, str(liveliest // MOST_SHOWN * MOST_SHOWN))
+    warn(notices(address(), [control]))
+    with st.container(width=220):
+        first = int(control.draw())
+    return runs[first : first + MOST_SHOWN]
+
+
+def described(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Run → what the component shows of it: what tells it from the others, and a look that only its seeds share."""
+    apart = variants.distinctions(runs)
+    mixed = [key for key in ("dataset", "network") if len({str(run.config.get(key)) for run in runs}) > 1]
+    settings: dict[str, list[tuple[str, ...]]] = {}
+    shown = {}
+    for run in runs:
+        name = str(run.config.get("technique"))
+        setting = (
+            *([] if run.config.get("p") is None else [f"p {p_text(run.config['p'])}"]),
+            *(str(run.config.get(key)) for key in mixed),
+            *(f"{key} {value}" for key, value in apart[run.id].items() if key not in ("p", "network")),
+        )
+        known = settings.setdefault(name, [])
+        if setting not in known:
+            known.append(setting)
+        shown[run.id] = {
+            "id": run.id,
+            "name": TITLES.get(name, name),
+            "detail": " · ".join((*setting, f"seed {run.config.get('seed')}")),
+            "technique": name,
+            "style": style_of_variant(name, known.index(setting)).to_dict(),
+            "fields": [] if run.ended else fields(run),
+        }
+    return shown
 
 
 def fields(run: Run) -> list[dict[str, Any]]:

@@ -121,6 +121,20 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
     return told[told.nunique(axis=1) > 1]
 
 
+def distinctions(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """Run → the settings that it was begun with and that are not the same in all of these runs of its technique."""
+    found = _auto_networks(runs)
+    begun: dict[str, dict[str, dict[str, str]]] = {}
+    for run in runs:
+        own = {key: value for key, value in _settings(run, found).items() if key != "changed"}
+        begun.setdefault(str(run.config.get("technique")), {})[run.id] = own
+    apart = {}
+    for siblings in begun.values():
+        keys = _differing(list(siblings.values()))
+        apart |= {key: {name: own[name] for name in keys if name in own} for key, own in siblings.items()}
+    return apart
+
+
 def _told(run: Run, found: Mapping[str, str]) -> dict[str, str]:
     """Setting → value, of the config and of the machine that trained."""
     config = dict(run.config)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from app import routes, services, watching
+from app import routes, services, theme, watching
 from app.step_view import pack
 from core.config import Config
 from core.dropout import TECHNIQUES
+from core.jobs import LocalEngine
 from core.runs import RunStore, steps
 from core.runs.steps import Batch, Place, Update
+from tests.test_app import opened
 from tests.test_app_parts import get
 
 
@@ -55,7 +57,62 @@ def test_without_dropout_only_the_learning_rate_may_change_and_after_the_end_not
     assert list(offered(run)) == ["lr"]
     store.finish(run, "done")
     (ended,) = store.list()
-    assert watching.described(ended, [ended])["fields"] == []
+    assert watching.described([ended])[run]["fields"] == []
+
+
+def test_settings_of_a_technique_are_told_apart_by_look_and_words_and_seeds_only_by_words() -> None:
+    for p in (0.1, 0.2, 0.5):
+        for seed in (0, 1):
+            begun(technique="dropact", p=p, seed=seed)
+    begun(technique="dropact", p=0.1, knobs={"count": "active"}, lr=0.01)
+    begun(technique="standard", p=0.1)
+    shown = list(watching.described(services.store().list()[::-1]).values())
+    assert [one["detail"] for one in shown] == [
+        *(f"p {p} · lr 0.0005 · seed {seed}" for p in (0.1, 0.2, 0.5) for seed in (0, 1)),
+        "p 0.1 · lr 0.01 · count active · seed 0",
+        "p 0.1 · seed 0",
+    ]
+    drawn = [(one["style"]["light"], one["style"]["dash"], one["style"]["marker"]) for one in shown]
+    assert [drawn[i] for i in (0, 2, 4)] == [drawn[i] for i in (1, 3, 5)]
+    assert len({colour for colour, _, _ in drawn[:7]}) == 1
+    # A training curve has no markers: its dash alone tells it apart.
+    assert len({dash for _, dash, _ in drawn[:7]}) == 4
+    # Runs of one technique do not change the look of another, and what was first looks as everywhere.
+    assert (drawn[0], drawn[7]) == tuple(
+        (look.light, look.dash, look.marker) for look in (theme.style("dropact"), theme.style("standard"))
+    )
+
+
+def test_of_many_runs_the_part_where_one_trains_is_shown_and_any_other_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalEngine, "advance", lambda self: None)
+    shown: list[list[str]] = []
+    draw = watching.live_curves
+    monkeypatch.setattr(
+        watching, "live_curves", lambda runs, **more: (shown.append([one["id"] for one in runs]), draw(runs, **more))[1]
+    )
+    ids = [begun(technique="dropact", seed=seed) for seed in range(60)]
+    store = RunStore()
+    for run in ids[:30]:
+        store.finish(run, "done")
+    store.change(ids[30], lambda _: {"status": "running"})
+    test = opened("train", run=ids)
+    assert not test.exception
+    assert (test.selectbox(key="part").label, test.selectbox(key="part").options) == (
+        "Runs shown, of 60", ["1 to 24", "25 to 48", "49 to 60"],
+    )  # fmt: skip
+    test.selectbox(key="part").select("48").run()
+    test.selectbox(key="part").select("0").run()
+    assert shown == [ids[24:48], ids[48:], ids[:24]]
+
+
+@pytest.mark.parametrize(("wish", "stopped"), [({"ids": ["1"]}, [1]), ({"ids": ["1"], "all": True}, [0, 1, 2])])
+def test_what_is_wished_of_all_is_done_to_runs_that_are_not_shown_too(
+    wish: dict[str, Any], stopped: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acted: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(services, "act", lambda verb, ids: acted.append((verb, list(ids))))
+    watching.carry_out({"verb": "stop"} | wish, ["0", "1", "2"])
+    assert acted == [("stop", [str(i) for i in stopped])]
 
 
 @pytest.mark.parametrize(

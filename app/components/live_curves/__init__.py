@@ -40,7 +40,8 @@ def live_curves(
         refused: ``{"turn", "ids", "sentence"}``: why the last wish cannot be met; a new ``turn`` is shown.
 
     Returns ``{"verb": one of VERBS, "ids": [...]}`` in the one rerun after a press, else None; with "adjust" come
-    ``"changes"`` of p, lr and knobs. What comes back is a wish from a browser: the caller checks it.
+    ``"changes"`` of p, lr and knobs, with a wish that means runs which are not shown too ``"all"``. What comes back
+    is a wish from a browser: the caller checks it.
     """
     data = {"runs": list(runs), "plotly": PLOTLY_URL, "able": able, "started": started, "refused": refused}
     return _render(key=key, data=data, on_wish_change=lambda: None).wish

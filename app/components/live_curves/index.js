@@ -47,7 +47,7 @@ class View {
     this.stopAll = make("button", "ds-button", "Stop all");
     this.stopAll.type = "button";
     this.stopAll.hidden = true;
-    this.stopAll.onclick = () => this.wish("stop", this.active());
+    this.stopAll.onclick = () => this.wish("stop", this.active(), { all: true });
     const head = make("div", "ds-head");
     head.append(this.headline, this.stopAll);
 
@@ -100,7 +100,7 @@ class View {
   }
 
   addRow(run) {
-    const row = new Row(run, (verb, changes) => this.wish(verb, [run.id], changes), () => this.toggleStory(run));
+    const row = new Row(run, (verb, changes) => this.wish(verb, [run.id], changes && { changes }), () => this.toggleStory(run));
     this.list.append(row.item);
     this.rows.set(run.id, row);
   }
@@ -227,7 +227,8 @@ class View {
     return this.theme.dark ? run.style.dark : run.style.light;
   }
 
-  wish(verb, ids, changes) {
+  /** ``more``: the changes of an "adjust", or that runs which are not shown are meant too. */
+  wish(verb, ids, more) {
     if (!ids.length) return;
     const now = Date.now();
     for (const id of ids) {
@@ -235,7 +236,7 @@ class View {
       this.rows.get(id)?.refuse("");
       if (verb === "step-batch") this.awaited.set(id, this.states.get(id)?.batch ?? null);
     }
-    this.send("wish", changes ? { verb, ids, changes } : { verb, ids });
+    this.send("wish", { verb, ids, ...more });
     this.show();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.poll(), WISH_TICK);
