@@ -128,7 +128,7 @@ def distinctions(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
     for run in runs:
         own = {key: value for key, value in _settings(run, found).items() if key != "changed"}
         begun.setdefault(str(run.config.get("technique")), {})[run.id] = own
-    apart = {}
+    apart: dict[str, dict[str, str]] = {}
     for siblings in begun.values():
         keys = _differing(list(siblings.values()))
         apart |= {key: {name: own[name] for name in keys if name in own} for key, own in siblings.items()}
