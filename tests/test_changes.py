@@ -240,6 +240,62 @@ def saved(run: Trainer) -> bytes:
     return file.getvalue()
 
 
+def _interrupt() -> None:
+    raise InterruptedError
+
+
+def test_an_epoch_is_evaluated_as_it_was_trained_whenever_a_change_was_ordered(
+    store: RunStore, digits: Dataset
+) -> None:
+    """Stopped within the evaluation, resumed, changed at that very step, killed before anything is saved, resumed."""
+    few = replace(digits, train=digits.train.take(torch.arange(230)))  # three steps an epoch
+    # Evaluated by sampling with p: a change of p shows.
+    config = replace(SMALL, technique="dropconnect", epochs=2, width=0.25, record_every=1e9)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+
+    def begun() -> tuple[Trainer, Keeper]:
+        trainer, keeper = Trainer(config, few), Keeper(store, store.get(run_id))
+        keeper.restore(trainer)
+        return trainer, keeper
+
+    trainer, keeper = begun()
+    trainer.between = _interrupt
+    with pytest.raises(InterruptedError):
+        trainer.advance()
+    keeper.save(trainer)
+    stopped = store.load_state(run_id)
+    assert stopped is not None
+
+    store.order(run_id, {"p": 0.9}, lambda _: None)
+    for _ in range(2):
+        store.save_state(run_id, stopped)
+        trainer, keeper = begun()
+        keeper.adjust(trainer)
+        evaluated = trainer.advance()
+        keeper.adjust(trainer)
+    assert [mark["step"] for mark in store.get(run_id).marks] == [3]
+
+    undisturbed = Trainer(config, few)
+    expected = undisturbed.advance()
+    undisturbed.adjust({"p": 0.9})
+    for name in ("val_loss", "val_accuracy", "train_eval_loss", "p"):
+        assert getattr(evaluated, name) == getattr(expected, name), name
+    after, wanted = trainer.advance(), undisturbed.advance()
+    assert (after.p, after.loss, after.val_loss) == (wanted.p, wanted.loss, wanted.val_loss)
+    assert after.p == (0.9, 0.9)
+
+
+def test_a_change_after_an_early_end_does_not_change_the_test(store: RunStore, digits: Dataset) -> None:
+    config = replace(SMALL, technique="dropconnect", epochs=50, time_budget=1e-9)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+    trainer, keeper = Trainer(config, digits), Keeper(store, store.get(run_id))
+    trainer.advance()
+    store.order(run_id, {"p": 0.95}, lambda _: None)
+    keeper.adjust(trainer)
+    assert trainer.advance().p == (0.2, 0.2)
+    assert (store.get(run_id).marks, trainer.status) == ((), "done")
+
+
 def test_under_a_schedule_the_p_that_it_starts_from_changes(digits: Dataset) -> None:
     few = replace(digits, train=digits.train.take(torch.arange(230)))
     run = Trainer(replace(SMALL, technique="standard", epochs=4, schedule="alternate", record_every=1e9), few)

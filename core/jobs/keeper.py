@@ -51,6 +51,7 @@ class Keeper:
     def restore(self, trainer: Trainer) -> None:
         """Bring ``trainer`` to the saved state, forgetting the records within later epochs, or keep how it begins."""
         state = self.store.load_state(self.run.id)
+        self.latest = {}
         step, records = (0, []) if state is None else self._entered(trainer, state)
         self.store.rewind(self.run.id, step, attempt=self.run.attempt)
         if records:
@@ -66,15 +67,15 @@ class Keeper:
 
         The mark is on disk before that step is taken, and a run that goes on from an earlier state makes the change
         again where the mark says; an order that has no mark yet stays an order, whatever happens to this process.
-        After the last step it stays one, too: the test is of the network as it was trained.
+        Where no step comes next it stays one, too: evaluations are of the network as it was trained.
         """
         orders = self.store.orders(self.run.id)
-        if not orders or trainer.planned or trainer.step >= trainer.total_steps:
+        if not orders or trainer.planned or not trainer.trains_next:
             return
         changes, refused = _made(trainer, orders)
         mark = {
             "step": trainer.step,
-            "epoch": trainer.step / trainer.steps_per_epoch,
+            "epoch": trainer.epoch,
             "seconds": trainer.train_seconds,
             "changes": changes,
         }
@@ -106,8 +107,9 @@ class Keeper:
     def save(self, trainer: Trainer) -> None:
         """Save the state to resume from and the weights, then store the records."""
         started = time.monotonic()
-        step = int(self.latest.get("step", 0))
-        state = {"trainer": trainer.state(), "step": step, "records": self._pending}
+        # The last record may lie before this, or after it where a run goes on from an earlier state.
+        self.latest |= {"step": trainer.step, "epoch": trainer.epoch}
+        state = {"trainer": trainer.state(), "step": trainer.step, "records": self._pending, "latest": self.latest}
         self.store.save_state(self.run.id, state)
         self._save_weights(trainer)
         self._flush()
@@ -128,6 +130,7 @@ class Keeper:
         """The step that ``trainer`` goes on from with ``state``, and the records that were not yet stored there."""
         try:
             step, records = int(state["step"]), list(state["records"])
+            self.latest = dict(state.get("latest", {"step": step}))
             trainer.load_state(state["trainer"])
         except ConfigError:
             raise

@@ -58,10 +58,11 @@ class Dials:
         """Make ``changes`` before the step that follows ``step``; what differs from before. ConfigError if refused."""
         return self._make(checked(self._config, changes, len(self.p)), step)
 
-    def plan(self, marks: Iterable[tuple[int, Iterable[Mapping[str, Any]]]], step: int) -> None:
-        """Make the changes of marks (step, …) again as the run comes by, at once those of the present ``step``."""
+    def plan(self, marks: Iterable[tuple[int, Iterable[Mapping[str, Any]]]], step: int, at_once: bool) -> None:
+        """Make the changes of marks (step, …) again as the run comes by, ``at_once`` those of the present ``step``."""
         self._planned = {place: as_changes(mark) for place, mark in marks if place >= step}
-        self.make_planned(step)
+        if at_once:
+            self.make_planned(step)
 
     def make_planned(self, step: int) -> None:
         """Make those changes that belong before the step that follows ``step``."""

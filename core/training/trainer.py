@@ -115,17 +115,31 @@ class Trainer:
 
     def plan(self, marks: Iterable[tuple[int, Iterable[Mapping[str, Any]]]]) -> None:
         """Make changes again that came after the present state, each when so many steps are done."""
-        self._dials.plan(marks, self.step)
+        self._dials.plan(marks, self.step, at_once=self.trains_next)
 
     @property
     def planned(self) -> bool:
         """Whether changes are yet to be made again; a new one must come after them."""
         return self._dials.planned
 
+    @property
+    def trains_next(self) -> bool:
+        """Whether a step comes next, and not an evaluation or the test, which are of the network as it was trained."""
+        return not (self._closing or self._over)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, a fraction."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def _over(self) -> bool:
+        return self.step >= self.total_steps or bool(early_end(self.config, self.train_seconds, self._best))
+
     def _advance(self, steps: int | None) -> Progress:
         if self._closing:
             return self._end_epoch(self._closing)
-        if self.step >= self.total_steps or early_end(self.config, self.train_seconds, self._best):
+        if self._over:
             return self._finish()
         started = time.perf_counter()
         seen = self.step
@@ -203,7 +217,7 @@ class Trainer:
     def _finish(self) -> Progress:
         whole = self.step >= self.total_steps
         reasons = [] if whole else [early_end(self.config, self.train_seconds, self._best)]
-        if self._best and self._best.restore(self.model, self.step / self.steps_per_epoch):
+        if self._best and self._best.restore(self.model, self.epoch):
             reasons.append(
                 f"The weights are those after epoch {self._best.epoch}, where the validation loss was lowest."
             )
@@ -222,7 +236,7 @@ class Trainer:
         return Progress(
             kind=kind,
             step=self.step,
-            epoch=self.step / self.steps_per_epoch,
+            epoch=self.epoch,
             status=self.status,
             train_seconds=self.train_seconds,
             eval_seconds=self.eval_seconds,
