@@ -96,6 +96,10 @@ class FakeTrainer:
         test = None if status == "failed" else 0.75
         yield Progress("end", self.step, self.step / 2, status, reason, test_accuracy=test)
 
+    @property
+    def epoch(self) -> float:
+        return self.step / 2
+
     def state(self) -> dict[str, Any]:
         return {"step": self.step}
 
@@ -483,6 +487,40 @@ def test_records_after_the_saved_state_are_made_anew(store: RunStore) -> None:
     store.set_status(run_id, "lost")
     assert carried_out(store, FakeTrainer(), run_id).status == "done"
     assert list(store.metrics(run_id, columns=["loss"])["loss"])[:5] == [9.0, 9.0, 1 / 3, 1 / 4, 1 / 5]
+
+
+@pytest.mark.usefixtures("every_epoch_saved")
+def test_a_run_stopped_right_after_a_resume_is_where_it_resumed_from(store: RunStore) -> None:
+    def stop_in_passing(step: int) -> None:
+        if step == 5:
+            raise DataError("The images are gone.")
+
+    run = carried_out(store, FakeTrainer(at=stop_in_passing))
+    store.record(run.id, [Progress("step", 5, 2.5, loss=9.0, train_seconds=50.0).to_dict()])
+    assert (store.get(run.id).latest["epoch"], store.load_state(run.id)["step"]) == (2.5, 4)
+
+    class Stopped(FakeTrainer):
+        def load_state(self, state: dict[str, Any]) -> None:
+            super().load_state(state)
+            store.request(run.id, "stop")
+
+    for _ in range(2):
+        again = carried_out(store, Stopped(), run.id)
+        assert (again.reason or "").startswith("Stopped at epoch 2 of 3. ")
+        assert {name: again.final[name] for name in ("step", "epoch", "loss", "train_seconds")} == {
+            "step": 4, "epoch": 2.0, "loss": 1 / 4, "train_seconds": 4.0
+        }  # fmt: skip
+        assert list(store.metrics(run.id)["step"]) == [1, 2, 3, 4]
+
+
+def test_a_stop_between_two_rare_records_loses_no_step(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LOOK_EVERY", 0.0)
+    trainer = FakeTrainer(at=lambda step: step == 3 and store.request(store.list()[0].id, "stop"))
+    run = carried_out(store, trainer, record_every=100.0)
+    assert (run.reason or "").startswith("Stopped at epoch 1.5 of 3. ")
+    state = store.load_state(run.id)
+    assert state is not None
+    assert (state["step"], run.final["epoch"], run.latest["epoch"]) == (3, 1.5, 1.0)
 
 
 @pytest.mark.parametrize(
