@@ -7,6 +7,8 @@ that was changed while it trained is never in one variant with runs that were no
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -110,7 +112,8 @@ def settings(runs: Sequence[Run]) -> pd.DataFrame:
     An option that was left out counts as its technique's default; a setting that a run does not have is "–".
     """
     found = _auto_networks(runs)
-    told = {run.id: _told(run, found) for run in runs}
+    changes = _told_apart([_changes(run) for run in runs], runs)
+    told = {run.id: _told(run, found, what) for run, what in zip(runs, changes, strict=True)}
     order = dict.fromkeys(key for own in told.values() for key in own)
     return pd.DataFrame({run: [own.get(key, "–") for key in order] for run, own in told.items()}, index=list(order))
 
@@ -135,11 +138,10 @@ def distinctions(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
     return apart
 
 
-def _told(run: Run, found: Mapping[str, str]) -> dict[str, str]:
-    """Setting → value, of the config and of the machine that trained."""
+def _told(run: Run, found: Mapping[str, str], changes: str) -> dict[str, str]:
+    """Setting → value, of the config, of the ``changes`` in training and of the machine that trained."""
     config = dict(run.config)
     knobs = _defaults(str(config.get("technique"))) | dict(config.pop("knobs", None) or {})
-    changes = _changes(run)
     config |= {"changed in training": changes} if changes else {}
     config |= {"network": network_of(run, found).partition(",")[0]}
     named = {SETTINGS.get(key, key.replace("_", " ")): _shown(value, _ABSENT.get(key)) for key, value in config.items()}
@@ -217,7 +219,22 @@ def _settings_of_all(runs: Sequence[Run], titles: Mapping[str, str], found: Mapp
         name = str(run.config.get("technique"))
         parts = [f"{key} {own[key]}" for key in differing[name] if key in own]
         labels.append(titles.get(name, name) + (f" ({', '.join(parts)})" if parts else ""))
-    return labels
+    return _told_apart(labels, runs)
+
+
+def _told_apart(labels: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """``labels`` of ``runs``, with a sign added where changes in training that are not the same read the same."""
+    signs = [_sign(run) for run in runs]
+    found: dict[str, set[str]] = {}
+    for label, sign in zip(labels, signs, strict=True):
+        found.setdefault(label, set()).add(sign)
+    return [f"{label} {sign}" if len(found[label]) > 1 else label for label, sign in zip(labels, signs, strict=True)]
+
+
+def _sign(run: Run) -> str:
+    """Six hexadecimal digits of all that was changed while ``run`` trained, to the step; "" where nothing was."""
+    exact = sorted((mark["step"], each["name"], each["after"]) for mark in run.marks for each in mark["changes"])
+    return "#" + hashlib.sha256(json.dumps(exact).encode()).hexdigest()[:6] if exact else ""
 
 
 def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
@@ -241,7 +258,7 @@ def _settings(run: Run, found: Mapping[str, str]) -> dict[str, str]:
 
 
 def _changes(run: Run) -> str:
-    """What was changed while a run trained, and when; "" where nothing was."""
+    """What was changed while a run trained, and when, in short; "" where nothing was."""
     told = [
         f"{change['name']} {_shown(change['before'])} → {_shown(change['after'])} at epoch {mark['epoch']:.3g}"
         for mark in run.marks

@@ -131,3 +131,28 @@ def test_the_setting_says_what_was_changed_and_when() -> None:
     ]
     told = variants.differences([runs[0], run("standard", 0, 0.9, p=0.5)])
     assert list(told.loc["changed in training"]) == ["p 0.5 → 0.2 at epoch 2.5", "–"]
+
+
+def test_runs_changed_otherwise_are_not_pooled_though_in_short_their_changes_read_the_same() -> None:
+    def steps(*values: float, seed: int = 0, at: int = 3) -> Any:
+        """lr as ``values`` say, one at each of the steps from ``at`` on, all in an epoch of very many steps."""
+        found: Any = run("standard", seed, 0.9, p=0.5)
+        found.marks = [
+            {"step": at + n, "epoch": 2 + n / 1e6, "changes": [{"name": "lr", "before": 1e-3, "after": value}]}
+            for n, value in enumerate(values)
+        ]
+        return found
+
+    many = [1e-1, 1e-2, 1e-3, 1e-4]
+    between = [1e-1, 5e-2, 1e-3, 1e-4]
+    runs = [steps(*many), steps(*many, seed=1), steps(*between), steps(1e-2), steps(1e-2, at=4), steps(1e-2 + 1e-9)]
+    names = list(variants.table(runs)["variant"])
+    assert names[0] == names[1]
+    assert len({*names}) == 5
+    alone = variants.table(runs[:2])["variant"]
+    assert alone[0] == "standard (changed 4 times, first lr 0.001 → 0.1 at epoch 2, last lr 0.001 → 0.0001 at epoch 2)"
+    assert [name.startswith(f"{alone[0]} #") for name in names] == [True] * 3 + [False] * 3
+    assert "changed in training" not in variants.differences(runs[:2]).index
+    assert variants.differences(runs[1:3]).loc["changed in training"].nunique() == 2
+    by_technique = variants.table(runs, by="technique")
+    assert variants.pooled(by_technique) == {"standard (changed)": 5}
