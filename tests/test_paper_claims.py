@@ -1,0 +1,154 @@
+"""Verdicts and numbers about the paper, derived once more from the CSV by other means."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.reproduce import results
+from core.reproduce.choices import choices, closest, dead
+from core.reproduce.measured import with_settings
+from core.reproduce.paper import CLAIMS, TEST_ACCURACY
+from core.reproduce.proposals import proposals
+from core.reproduce.verdicts import FAILS, HOLDS, OPEN, judge, judged
+from tests import paper_oracle as oracle
+from tests.reproduction import made_up, write
+
+OURS = results.path_of("mnist")
+CASES: dict[str, Callable[[], pd.DataFrame]] = {
+    "made up": made_up,
+    "two seeds": lambda: made_up(seeds=(0, 1)),
+    "five seeds": lambda: made_up(seeds=range(5)),
+    "unequal seeds": lambda: pd.concat([made_up(only=("dropact", "none")), made_up(seeds=(1, 2, 3, 4)).query(
+        "technique != 'dropact' and technique != 'none'")]),
+    "some techniques": lambda: made_up(only=("dropact", "standard", "none")),
+}  # fmt: skip
+
+
+@pytest.fixture(params=[*CASES, "the project's own"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if request.param in CASES:
+        write(tmp_path / "mnist.csv", CASES[request.param]())
+        return tmp_path / "mnist.csv"
+    if not OURS.exists():
+        pytest.skip("checkpoints/paper/mnist.csv is not there")
+    return OURS
+
+
+def test_every_claim_is_restated_in_the_oracle() -> None:
+    assert {claim.key: (claim.measure, set(claim.pairs), claim.bound) for claim in CLAIMS} == {
+        key: (measure, set(pairs), pytest.approx(bound)) for key, (measure, pairs, bound) in oracle.CLAIMS.items()
+    }
+
+
+def test_every_verdict_and_difference_follows_from_the_file(path: Path) -> None:
+    found = oracle.runs(path)
+    for verdict in judged("mnist", with_settings(results.read(path))):
+        key = verdict.claim.key
+        assert verdict.word == oracle.verdict(found, key), key
+        told = oracle.differences(found, key)
+        assert verdict.n == min(each.n for each in told.values())
+        for pair in verdict.pairs:
+            expected = told[pair.one, pair.other]
+            assert pair.difference.n == expected.n
+            close(pair.difference.mean, expected.mean)
+            close(pair.interval, expected.own)
+            close(pair.joint, expected.joint)
+
+
+def test_choices_follow_from_the_file(path: Path) -> None:
+    found = oracle.runs(path)
+    made = choices(with_settings(results.read(path)))
+    epoch = oracle.common_epoch(found, list(made["setting"]))
+    for row in made.itertuples(index=False):
+        mean, sd, n = oracle.accuracy(found, row.setting, "validation", epoch)
+        against = oracle.difference(found, row.setting, row.technique, "validation", epoch, 1)
+        close((row.accuracy, row.sd, row.n, row.epoch), (mean, sd, n, epoch))
+        if row.setting != row.technique:
+            close((row.difference, row.low, row.high), (against.mean, *against.own))
+        shares = {
+            (at, e): np.mean([float(rows[e - 1][f"dead_{at}"]) for rows in found[row.setting].values()])
+            for at in (1, 2) for e in range(1, epoch + 1)
+        }  # fmt: skip
+        close(row.dead, max(shares.values()))
+        for each in dead(with_settings(results.read(path)), row.setting, epoch).itertuples(index=False):
+            close(each.mean, shares[each.position, each.epoch])
+
+
+def test_proposals_follow_from_the_file(path: Path) -> None:
+    found = oracle.runs(path)
+    told = proposals(with_settings(results.read(path)))
+    assert set(told["setting"]) == {name for name in found if name.endswith(("alternate", "refreshed")) and found[name]}
+    for row in told.itertuples(index=False):
+        both = row.setting, row.technique
+        epoch = oracle.common_epoch(found, both)
+        score = oracle.difference(found, *both, "validation", epoch, 1)
+        close((row.difference, row.low, row.high), (score.mean, *score.own))
+        close(row.ratio, 10 ** oracle.difference(found, *both, "time", epoch, 1).mean)
+
+
+def test_the_closest_choice_is_the_one_with_the_smallest_mean_distance() -> None:
+    made = choices(with_settings(made_up()))
+    off = closest("mnist", made)
+    told = {
+        (count, rescale): np.mean([
+            abs(row.accuracy - TEST_ACCURACY["mnist"][row.technique])
+            for row in made.itertuples(index=False) if (row.count, row.rescale) == (count, rescale)
+        ])
+        for count in ("layer", "active") for rescale in ("none", "uniform", "mass")
+    }  # fmt: skip
+    assert {(row.count, row.rescale): row.off for row in off.itertuples(index=False)} == pytest.approx(told)
+    assert list(off["off"]) == sorted(told.values())
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"), [(0.02, HOLDS), (-0.02, FAILS), (0.0, OPEN)], ids=["above", "below", "at the bound"]
+)
+def test_a_claim_stands_by_where_its_differences_lie(gap: float, expected: str) -> None:
+    """Test accuracies of DropInv and DropCorr that lie ``gap`` above those of all others, within noise."""
+    rows = made_up(only=oracle.SIX)
+    noise = np.random.default_rng(0).normal(0, 1e-3, len(rows))
+    raised = 0.9 + gap * rows["technique"].isin(["dropinv", "dropcorr"]) + noise
+    rows["test_accuracy"] = raised.where(rows["test_accuracy"].notna())
+    claim = next(claim for claim in CLAIMS if claim.key == "best-on-test")
+    assert judge(claim, with_settings(rows)).word == expected
+
+
+def test_one_difference_alone_contradicts_a_claim_about_all() -> None:
+    rows = made_up(only=oracle.SIX)
+    one = rows["technique"] == "gaussian"
+    rows.loc[one, "val_accuracy"] = rows.loc[one, "val_accuracy"] - 0.2
+    claim = next(claim for claim in CLAIMS if claim.key == "slowest")
+    assert judge(claim, with_settings(rows)).word == FAILS
+
+
+def test_times_of_two_machines_and_tests_after_unequal_epochs_decide_nothing() -> None:
+    claims = {claim.key: claim for claim in CLAIMS}
+    rows = made_up()
+    rows.loc[rows["technique"] == "dropcorr", "device_name"] = "Another"
+    told = judge(claims["thousandfold"], with_settings(rows))
+    assert (told.word, told.apart) == (OPEN, True)
+    assert judge(claims["as-good-as-standard"], with_settings(rows)).word == FAILS
+    rows = made_up()
+    longer = (rows["technique"] == "standard") & (rows["group"] == "main")
+    rows.loc[longer, "epochs"] = 4
+    rows = rows[~(longer & (rows["epoch"] == 5))]
+    rows.loc[longer & (rows["epoch"] == 4), "test_accuracy"] = 0.98
+    told = judge(claims["as-good-as-standard"], with_settings(rows))
+    assert (told.word, told.apart) == (OPEN, True)
+
+
+def test_a_run_that_has_not_reached_its_last_epoch_does_not_count() -> None:
+    rows = made_up()
+    cut = (rows["technique"] == "dropcorr") & (rows["seed"] == 2) & (rows["epoch"] == rows["epochs"])
+    told = judge(next(claim for claim in CLAIMS if claim.key == "thousandfold"), with_settings(rows[~cut]))
+    assert (told.n, told.word) == (2, OPEN)
+
+
+def close(found: object, expected: object) -> None:
+    """Equal but for rounding; nan equals nan."""
+    np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol=1e-9, atol=1e-12)
+    assert not math.isinf(float(np.asarray(expected, float).ravel()[0]))
