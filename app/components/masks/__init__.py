@@ -50,6 +50,7 @@ def pack(
     onward: bool = False,
     start: Mapping[str, float],
     unit: int = 0,
+    masks_only: bool = False,
 ) -> bytes:
     """All that the browser needs of these techniques, which share image, weights, layer, draws and grid.
 
@@ -59,6 +60,7 @@ def pack(
         frequency_draws: the number of draws behind ``kept``.
         start: p, draw and unit (from 0) to begin with.
         unit: whose weights are sent in full where the matrix is too large.
+        masks_only: leave out what Explore shows below the masks: their comparison, the unit's numbers, the plots.
     """
     body = Body()
     techniques = [_technique(field, kept.get(field.technique), body, unit) for field in fields]
@@ -72,6 +74,7 @@ def pack(
         "band": band(first.grid, frequency_draws),
         "frequency_draws": frequency_draws,
         "onward": onward,
+        "masks_only": masks_only,
         "start": dict(start),
         "plotly": PLOTLY_URL,
         "techniques": techniques,

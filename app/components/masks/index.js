@@ -182,7 +182,9 @@ class Masks {
   offer() {
     const able = this.data.techniques.filter((part) => part.drops === "units");
     const same = able.filter((part) => part.count === able[0].count);
-    this.compare.hidden = same.length < 2;
+    const alone = Boolean(this.data.masks_only);
+    this.compare.hidden = alone || same.length < 2;
+    this.detail.root.hidden = this.figures.root.hidden = alone;
     this.pick.forEach(({ select }, i) => {
       const chosen = same.some((part) => part.name === select.value) ? select.value : same[Math.min(i, same.length - 1)]?.name;
       select.replaceChildren(...same.map((part) => Object.assign(make("option", "", part.title), { value: part.name })));
@@ -253,8 +255,10 @@ class Masks {
     for (const button of this.orderButtons) button.setAttribute("aria-pressed", String(button.sorted === (this.sorted && Boolean(this.order))));
     for (const look of this.looks) this.drawPanel(look, this.panels.get(look.part.name));
     if (this.compare.open && !this.compare.hidden) this.drawDifference();
-    this.detail.show(this);
-    this.figures.show(this);
+    if (!this.data.masks_only) {
+      this.detail.show(this);
+      this.figures.show(this);
+    }
     Object.assign(this.root.dataset, { p: this.p.toFixed(2), draw: this.drawn + 1, unit: this.unit + 1 });
     window.dispatchEvent(new CustomEvent("dropscope-masks", { detail: this }));
     window.dropscopeMasks = this;
