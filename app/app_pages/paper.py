@@ -1,0 +1,132 @@
+"""Paper: what the paper proposes and claims, and what our runs say of it. All numbers are computed from the runs."""
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, paper_claims, paper_cost, paper_figures, paper_open, paper_tables, paper_techniques, services
+from app.components.plot import plot
+from app.controls import html_text, plain_text
+from app.paper_data import TITLES, command, measured, verdicts
+from app.paper_words import title
+from core import comparison
+from core.reproduce.measured import comparable
+from core.reproduce.paper import EPOCHS, TEST_ACCURACY
+from core.reproduce.plan import MAIN
+
+NAMES = {"mnist": ("Figure 1", "Figure 2", "Table 1"), "cifar10": ("Figure 3", "", "Table 2")}
+LEAD = """<p class="ds-lead">“Activation Dropout, Inverse Dropout and Correlated Dropout” by I. M. Gavier proposes three
+techniques and compares them on two data sets, with one run each. Here are the techniques, the same experiments over
+several seeds, and what they allow to say about each claim.</p>"""
+
+
+def page() -> None:
+    st.title("The paper, reproduced", anchor=False)
+    st.html(LEAD)
+    with services.guard():
+        overview()
+        paper_techniques.section()
+        for dataset in TITLES:
+            experiment(dataset)
+        paper_open.section()
+        paper_cost.section()
+
+
+def overview() -> None:
+    """How the claims stand, in a line a data set."""
+    lines = []
+    for dataset, name in TITLES.items():
+        found = verdicts(dataset)
+        said = paper_claims.summary(found) if found else "not run here yet."
+        lines.append(f"<li><strong>{name}</strong>: {html_text(said)}</li>")
+    st.html(f'<ul class="ds-lead">{"".join(lines)}</ul>')
+
+
+def experiment(dataset: str) -> None:
+    """A data set: what was run, the claims, the figures and the table."""
+    st.header(TITLES[dataset], anchor=False)
+    found = measured(dataset)
+    if found is None:
+        absent(dataset)
+        return
+    st.markdown(plain_text(protocol(dataset, found)))
+    st.subheader("What the paper claims, and how it stands", anchor=False)
+    with st.expander("The rule behind every verdict"):
+        st.markdown(paper_claims.RULE)
+    paper_claims.show(verdicts(dataset))
+    st.subheader(f"The paper's figures and table, from these runs: {data_of(found)}", anchor=False)
+    figures(dataset, found)
+
+
+def absent(dataset: str) -> None:
+    st.info("Nothing was run here yet, so nothing is shown. This runs it, and goes on where it was interrupted:",
+            icon=":material/science:")  # fmt: skip
+    st.code(command(dataset), language="sh")
+    st.table(
+        paper_tables.accuracies(_NOTHING, TEST_ACCURACY[dataset]), border="horizontal", hide_index=True,
+        alt=f"{NAMES[dataset][2]} of the paper",
+    )  # fmt: skip
+
+
+_NOTHING = pd.DataFrame({"technique": pd.Series(dtype=str), "n": [], "accuracy": [], "accuracy_sd": [], "ratio": []})
+
+
+def protocol(dataset: str, found: pd.DataFrame) -> str:
+    """What was run, and in what it departs from the paper."""
+    main = found[found["group"] == MAIN]
+    runs = found.drop_duplicates(["setting", "seed"])
+    seeds = comparison.seeds_of(main["seed"].nunique())
+    epochs = " and ".join(str(number) for number in sorted(main["epochs"].unique()))
+    machines = runs[["device_name", "threads", "precision"]].drop_duplicates().itertuples(index=False)
+    where = comparison.listed(
+        sorted(f"{name}, {threads} threads, {precision}" for name, threads, precision in machines)
+    )
+    torch = comparison.listed(sorted(set(runs["torch"])))
+    return (
+        f"{len(runs)} runs on {data_of(found)}: the paper's network and settings, {epochs} epochs of its "
+        f"techniques with {seeds} each; its curves have about {EPOCHS[dataset]} epochs, of one run. Trained on "
+        f"{where}; PyTorch {torch}."
+    )
+
+
+def data_of(found: pd.DataFrame) -> str:
+    """What the data set is called, a re-encoding as such."""
+    return comparison.listed(sorted(set(found["data"])))
+
+
+def figures(dataset: str, found: pd.DataFrame) -> None:
+    """Validation accuracy over the epochs, test accuracy beside the paper's and against time, and the table."""
+    rows, metrics = comparable(found[found["group"] == MAIN])
+    rows, metrics = (frame.assign(setting=frame["setting"].map(title)) for frame in (rows, metrics))
+    rows["variant"] = rows["setting"]
+    summary = comparison.summary(rows)
+    order = [title(name) for name in TEST_ACCURACY[dataset]]
+    curves = comparison.curves(metrics, rows)
+    over_epochs, against_time, table = NAMES[dataset]
+    left, right = st.columns(2, gap="large")
+    with left:
+        chart = charts.accuracy_per_epoch(curves, order)
+        others = [name for name in chart.legend if name not in order]
+        plot(chart, key=f"paper-epochs-{dataset}", hidden=others)
+        st.caption(f"{over_epochs}. Line: mean over seeds. Band: ± one standard deviation. {switched_off(others)}")
+    with right:
+        paper = TEST_ACCURACY[dataset]
+        plot(paper_figures.beside_the_paper(summary, paper, table), key=f"paper-test-{dataset}")
+        st.caption(
+            f"{table} as a figure. Mean over seeds, ± one standard deviation. Open diamond: the paper's single run."
+        )
+    with left:
+        plot(charts.accuracy_against_time(summary, f"× {comparison.reference(rows)}"), key=f"paper-time-{dataset}")
+        st.caption(f"{against_time or 'As Figure 2'}. Times of runs that were trained one after another: what else the "
+                   "machine did shows in them. `python -m core bench training` takes them in turn.")  # fmt: skip
+    with right, st.container(key=f"paper-table-{dataset}"):
+        st.table(
+            paper_tables.accuracies(summary, paper), border="horizontal", hide_index=True, alt=f"{table} beside ours"
+        )
+
+
+def switched_off(others: list[str]) -> str:
+    """What the legend can switch on."""
+    return f"{comparison.listed(others)}, which the paper's figure has not, can be switched on." if others else ""
+
+
+page()

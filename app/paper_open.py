@@ -1,0 +1,81 @@
+"""What the paper leaves open, and what each choice does."""
+
+import pandas as pd
+import streamlit as st
+
+from app import paper_figures, paper_tables
+from app.components.plot import plot
+from app.controls import plain_text
+from app.paper_data import TITLES, command, measured
+from app.paper_words import title
+from core.comparison import seeds_of
+from core.reproduce import choices
+
+LEAD = """The paper fixes k = ⌊pN⌋ and lets only active units fall. After a ReLU many rest at 0, so three questions
+remain, and each answer is another technique."""
+QUESTIONS = {
+    "Fewer than k units are active": """`count="layer"` takes the paper at its word: min(k, active) fall, and a
+sparse layer can lose every active unit. Such an example is *dead*: nothing of it reaches the layers behind.
+`count="active"` lets the share p of the active units fall.""",
+    "Are the survivors scaled?": """Standard dropout divides them by 1 − p, so that the next layer gets as much on
+average with dropout as without. The paper's formula y = f(Wx) ∘ m has no such factor. `rescale="none"` follows it;
+`"uniform"` divides by the share of units that stayed; `"mass"` makes the sum of the activations what it was.""",
+    "And at test time?": """The paper does not say; ours returns the input unchanged. Without scaling, then, the
+layers behind get more in testing than they ever did in training, above all after DropAct, which takes the largest.""",
+}
+
+
+def section() -> None:
+    st.header("What the paper leaves open", anchor=False)
+    st.markdown(LEAD)
+    for (question, answer), column in zip(QUESTIONS.items(), st.columns(3, gap="large"), strict=True):
+        with column:
+            st.markdown(f"**{question}**  \n{answer}")
+    for dataset in TITLES:
+        choice(dataset)
+
+
+def choice(dataset: str) -> None:
+    """What each choice did on a data set."""
+    found = measured(dataset)
+    st.subheader(TITLES[dataset], anchor=False)
+    made = None if found is None else choices.choices(found)
+    if found is None or made is None or set(made["setting"]) <= set(made["technique"]):
+        st.markdown("Not run here yet:")
+        st.code(f"{command(dataset)} --groups 'drop count'", language="sh")
+        return
+    st.markdown(plain_text(finding(dataset, made)))
+    left, right = st.columns([3, 2], gap="large")
+    with left, st.container(key=f"paper-choices-{dataset}"):
+        st.table(paper_tables.choices_made(made), border="horizontal", hide_index=True, alt="Drop counts and scaling")
+    with right:
+        unscaled = made[made["rescale"] == "none"]
+        names = dict(zip(unscaled["setting"], unscaled["technique"], strict=True))
+        plot(paper_figures.dead_over_epochs(found, names, int(made["epoch"].iloc[0])), key=f"paper-dead-{dataset}")
+        st.caption(
+            "Of the masks of one step an epoch; the layer with the most. Filled: all units count; open: the active."
+        )
+
+
+def finding(dataset: str, made: pd.DataFrame) -> str:
+    """What the choices come to, in two sentences."""
+    epoch, fewest = int(made["epoch"].iloc[0]), int(made["n"].min())
+    literal = made[(made["count"] == "layer") & (made["rescale"] == "none")]
+    told = ", ".join(f"{title(row.technique)} {100 * row.accuracy:.2f} %" for row in literal.itertuples(index=False))
+    first = f"After epoch {epoch}, with {seeds_of(fewest)} at least, the literal reading validates at {told}."
+    near = choices.closest(dataset, made)
+    if near.empty:
+        return first
+    best = near.iloc[0]
+    place = (
+        list(zip(near["count"], near["rescale"], strict=True)).index(choices.LITERAL)
+        if (choices.LITERAL in set(zip(near["count"], near["rescale"], strict=True)))
+        else None
+    )
+    second = (
+        f" Closest to the paper's test accuracies is count={best['count']}, rescale={best['rescale']}: "
+        f"{100 * best['off']:.2f} points off on average"
+    )
+    if place:
+        second += f"; the literal reading is {100 * near.iloc[place]['off']:.2f} points off"
+    return f"{first}{second}."
