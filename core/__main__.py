@@ -15,6 +15,7 @@ import click
 
 from core.cli.bench_commands import bench
 from core.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from core.cli.reproduce_command import reproduce
 from core.cli.run_commands import runs
 from core.cli.sweep_command import sweep
 from core.config import DEVICES, PRECISIONS, Config, ConfigError
@@ -47,6 +48,7 @@ def main(context: click.Context) -> None:
 main.add_command(runs)
 main.add_command(bench)
 main.add_command(sweep)
+main.add_command(reproduce)
 
 
 @main.command()

@@ -9,7 +9,7 @@ import pytest
 
 from app import live
 from core.cli.run_commands import duration, place
-from core.cli.sweep_command import progress
+from core.cli.following import progress
 from core.config import Config
 from core.jobs import LocalEngine, processes
 from core.jobs.places import Pace, Queue, Turn, turns

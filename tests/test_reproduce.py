@@ -13,7 +13,7 @@ from core.data import DataError
 from core.dropout import TECHNIQUES
 from core.reproduce import results
 from core.reproduce.plan import DROP_COUNT, EPOCHS, MAIN, PROPOSAL, Plan, variant_of, variants
-from core.reproduce.results import COLUMNS, collect, read, write
+from core.reproduce.results import COLUMNS, collect, merged, read, write
 from core.runs import RunStore
 
 LAYERS = [{"dropped": 0.2, "active_dropped": 0.3, "dead": 0.0}, {"dropped": 0.2, "active_dropped": None, "dead": 0.5}]
@@ -169,3 +169,45 @@ def test_the_committed_tables_are_read_and_whole() -> None:
         assert {len(rows) == rows["epochs"].iloc[0] == rows["epoch"].max() for _, rows in runs} == {True}
         assert runs["test_accuracy"].count().eq(1).all()
         assert {*EPOCHS} >= {*frame["dataset"]}
+
+
+def test_written_and_read_it_is_the_same_table(store: RunStore, tmp_path: Path) -> None:
+    for config in Plan("mnist", seeds=(0,), epochs=1).configs():
+        trained(store, config)
+    frame = collect(store, "mnist")
+    assert len(frame) == len(variants())
+    assert list(frame["group"].drop_duplicates()) == [MAIN, DROP_COUNT, PROPOSAL]
+    write(tmp_path / "mnist.csv", frame)
+    pd.testing.assert_frame_equal(read(tmp_path / "mnist.csv"), frame, check_dtype=False)
+    assert frame.iloc[-1][["refresh_epochs", "refresh_growth"]].tolist() == [1.0, 2.0]
+
+
+def test_runs_that_were_made_elsewhere_stay_unless_they_are_made_again(store: RunStore) -> None:
+    shared = Plan("mnist", seeds=(0,), techniques=("none", "dropact", "dropcorr"), epochs=2).configs()
+    for config in shared:
+        trained(store, config, device_name="there")
+    there = collect(store, "mnist")
+    own = RunStore(store.home / "own")
+    for config, epochs in zip(shared[:3], (2, 1, 3), strict=True):
+        trained(own, replace(config, epochs=epochs), device_name="here")
+    trained(own, replace(shared[0], seed=1), device_name="here")
+    both = merged(collect(own, "mnist"), there)
+    told = both[both["group"] == MAIN].groupby(["technique", "seed"])[["device_name", "epochs"]].first()
+    assert told.to_dict("index") == {
+        ("none", 0): {"device_name": "here", "epochs": 2},
+        ("none", 1): {"device_name": "here", "epochs": 2},
+        ("dropact", 0): {"device_name": "there", "epochs": 2},
+        ("dropcorr", 0): {"device_name": "here", "epochs": 3},
+    }
+    assert len(both) == len(there) + 1 + 2
+    assert merged(both, there).equals(both)
+    assert merged(there.iloc[:0], there).equals(there)
+
+
+def test_the_summary_is_over_seeds_at_the_last_epoch(store: RunStore) -> None:
+    for config in Plan("mnist", seeds=(0, 1, 2), techniques=("none",), groups=(MAIN,), epochs=4).configs():
+        trained(store, config)
+    (row,) = results.summary(collect(store, "mnist")).to_dict("records")
+    assert (row["n"], row["epochs"], row["seconds"], row["test_accuracy_mean"]) == (3, 4, 2.0, 0.75)
+    assert row["val_accuracy_mean"] == pytest.approx(4.1)
+    assert row["val_accuracy_std"] == pytest.approx(0.1)

@@ -255,7 +255,8 @@ def _train(
     from core.training import environment
 
     began = {"startup_seconds": max(0.0, time.time() - (keeper.run.seen or time.time()))}
-    facts = environment(trainer.device) | {"network": trainer.config.network} | began
+    trained = {"network": trainer.config.network, "data": trainer.data.title}
+    facts = environment(trainer.device) | trained | began
     keeper.store.set_environment(keeper.run.id, facts)
     keeper.restore(trainer)
     wishes = _Wishes(keeper, signals, limit)

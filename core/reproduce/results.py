@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from core.runs.weights import write_whole
 
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints" / "paper"
 
-# What a run is; all but the seed tell what was trained.
+# What tells one variant of the plan from another, and with the data what was trained.
+VARIANT = ("group", "technique", "count", "rescale", "schedule", "refresh_epochs", "refresh_growth")
 TRAINED = (
     "dataset", "data", "group", "technique", "p", "count", "rescale", "schedule", "refresh_epochs", "refresh_growth",
 )  # fmt: skip
@@ -73,30 +75,70 @@ def collect(store: RunStore, dataset: str) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     measured = _measured(store, [run.id for run, _ in found])
     about = pd.DataFrame([_about(run, variant, dataset) for run, variant in found])
+    about["refresh_epochs"] = about["refresh_epochs"].astype(float)
     about["p"] = about["run"].map(measured.groupby("run", observed=True)["p"].first())
     about = about.sort_values("epochs", ascending=False, kind="stable").drop_duplicates([*TRAINED, "seed"])
-    frame = measured.drop(columns="p").merge(about, on="run")
-    frame = frame.sort_values(["data", "place", "seed", "epoch"], kind="stable").reset_index(drop=True)
-    dead = sorted(name for name in frame if name.startswith(DEAD))
-    return frame[[*COLUMNS[: COLUMNS.index(TIMES[0])], *dead, *COLUMNS[COLUMNS.index(TIMES[0]) :]]]
+    return _arranged(measured.drop(columns="p").merge(about, on="run"))
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each variant, in the table's order: over ``n`` seeds the mean and sd of its last accuracies.
+
+    ``epochs`` is the number of epochs, ``seconds`` the mean time of one.
+    """
+    last = frame[frame["epoch"] == frame["epochs"]].assign(seconds=frame["train_seconds"] / frame["epochs"])
+    grouped = last.groupby(["data", *VARIANT, "epochs"], dropna=False, sort=False)
+    measures = [(name, how) for name in ("val_accuracy", "test_accuracy") for how in ("mean", "std")]
+    return grouped.agg(
+        n=("seed", "nunique"), **{f"{name}_{how}": (name, how) for name, how in measures}, seconds=("seconds", "mean")
+    ).reset_index()
+
+
+def merged(own: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """``own`` and what ``other`` has besides: the runs that ``own`` lacks, or has not as long."""
+    if own.empty or other.empty:
+        return other if own.empty else own
+    both = pd.concat([own.assign(source=0), other.assign(source=1)], ignore_index=True)
+    run = [*TRAINED, "seed"]
+    both = both[both["epochs"] == both.groupby(run, dropna=False)["epochs"].transform("max")]
+    both = both[both["source"] == both.groupby(run, dropna=False)["source"].transform("min")]
+    return _arranged(both)
+
+
+def _arranged(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns and rows in the table's order: data set, then variant as in the plan, then seed and epoch."""
+    places = {_named(each): place for place, each in enumerate(variants())}
+    names = frame[[*VARIANT]].fillna({"refresh_epochs": 0.0}).itertuples(index=False, name=None)
+    frame = frame.assign(place=[places.get(name, len(places)) for name in names])
+    frame = frame.sort_values(["data", "place", "seed", "epoch"], kind="stable")
+    dead = sorted(name for name in map(str, frame) if name.startswith(DEAD))
+    cut = COLUMNS.index(TIMES[0])
+    return frame[[*COLUMNS[:cut], *dead, *COLUMNS[cut:]]].reset_index(drop=True)
+
+
+def _named(variant: Variant) -> tuple[Any, ...]:
+    """A variant by :data:`VARIANT`, with 0 for what it lacks."""
+    told = {"group": variant.group, **variant.settings(), **_drop_count(variant)}
+    return tuple(told[name] or 0.0 if name == "refresh_epochs" else told[name] for name in VARIANT)
+
+
+def _drop_count(variant: Variant) -> dict[str, Any]:
+    """How many units fall and how the others are scaled, "" for techniques that know no such thing."""
+    counts = variant.technique in PAPERS_OWN
+    return {"count": "layer" if counts else "", "rescale": "none" if counts else "", **variant.knobs}
 
 
 def _about(run: Run, variant: Variant, dataset: str) -> dict[str, Any]:
     """What is the same in all rows of a run, but its p."""
-    knobs = {"count": "layer", "rescale": "none"} if variant.technique in PAPERS_OWN else {}
     own = {name: value for name, value in variant.settings().items() if name not in ("p", "knobs")}
-    machine = {name: run.environment.get(name) for name in MACHINE if name != "precision"}
+    machine = {name: str(run.environment.get(name) or "") for name in MACHINE if name != "precision"}
     return {
         "run": run.id,
-        "place": variants().index(variant),
         "dataset": dataset,
         "data": _data(run),
         "group": variant.group,
-        "count": "",
-        "rescale": "",
         **own,
-        **knobs,
-        **variant.knobs,
+        **_drop_count(variant),
         "seed": run.config["seed"],
         "epochs": run.config["epochs"],
         "precision": run.config["precision"],
@@ -123,7 +165,7 @@ def _measured(store: RunStore, ids: Sequence[str]) -> pd.DataFrame:
     epochs["p"] = epochs["p"].map(_as_text)
     layers = [each if isinstance(each, list) else [] for each in epochs.pop("layers")]
     for place in range(max(map(len, layers), default=0)):
-        epochs[f"{DEAD}{place + 1}"] = [each[place]["dead"] if place < len(each) else None for each in layers]
+        epochs[f"{DEAD}{place + 1}"] = [each[place]["dead"] if place < len(each) else math.nan for each in layers]
     return epochs
 
 

@@ -31,18 +31,22 @@ class Planned:
 
 
 def plan(store: RunStore, experiment: Experiment) -> list[Planned]:
-    """What each run of ``experiment`` needs; an experiment without a name has none yet.
+    """What each run of ``experiment`` needs: :func:`matched`."""
+    return matched(store, experiment.name, experiment.configs())
+
+
+def matched(store: RunStore, name: str, configs: Sequence[Config]) -> list[Planned]:
+    """What each of ``configs`` needs as experiment ``name``; one without a name has no run yet.
 
     Raises ConfigError or DataError where it cannot be trained.
     """
     known: dict[str, Run] = {}
     # Oldest first: of several alike the newest counts, unless another is done.
-    for run in reversed(store.list(experiment=experiment.name) if experiment.name else []):
+    for run in reversed(store.list(experiment=name) if name else []):
         same = known.setdefault(_key(run.config), run)
         if same.status != "done":
             known[_key(run.config)] = run
-    configs = [rooted(config) for config in experiment.configs()]
-    return [Planned(config, known.get(_key(config.to_dict()))) for config in configs]
+    return [Planned(config, known.get(_key(config.to_dict()))) for config in map(rooted, configs)]
 
 
 def begin(engine: Engine, planned: Sequence[Planned], experiment: str = "") -> list[str]:
