@@ -7,24 +7,24 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from core.cli import hand_commands  # noqa: F401, they are commands of runs
 from core.cli.bench_commands import bench
 from core.cli.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from core.cli.reproduce_command import reproduce
 from core.cli.run_commands import runs
 from core.cli.sweep_command import sweep
+from core.cli.values import knobs_of, probabilities
 from core.config import DEVICES, PRECISIONS, Config, ConfigError
 from core.errors import DataError
 from core.home import HomeError
 from core.runs import Run, RunStore, StoreError, UnknownRunError
 
 if TYPE_CHECKING:
-    from core.dropout import Knob
     from core.training import Trainer
 
 
@@ -33,8 +33,6 @@ PATIENCE = 60.0
 
 # The variable that shows where an unforeseen error happened.
 DEBUG = "DROPSCOPE_DEBUG"
-
-_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -88,7 +86,7 @@ def train(
 
     Settings that are not given are the paper's. Ctrl-C stops it tidily, with its weights saved.
     """
-    given = {key: value for key, value in {**settings, "p": _probabilities(p)}.items() if value is not None}
+    given = {key: value for key, value in {**settings, "p": probabilities(p)}.items() if value is not None}
     if resume is not None and (given or knobs or name):
         raise click.UsageError("--resume goes on with the run's own settings: leave the others out, except --json.")
 
@@ -176,7 +174,7 @@ def _new(given: dict[str, Any], knobs: Sequence[str], name: str | None) -> tuple
     from core.jobs.worker import patient
     from core.training import Trainer
 
-    config = rooted(Config(**given, knobs=_knobs(given.get("technique", Config.technique), knobs)).validated())
+    config = rooted(Config(**given, knobs=knobs_of(given.get("technique", Config.technique), knobs)).validated())
     trainer = Trainer(patient(config))
     store = RunStore(timeout=PATIENCE)
     run_id = store.create(config.to_dict(), name=name, owner=owner_of())
@@ -193,46 +191,6 @@ def _resumed(prefix: str) -> tuple[Run, Trainer, RunStore]:
     LocalEngine(store).settle()
     trainer = trainer_of(store.get(run_id))
     return take(store, run_id), trainer, store
-
-
-def _probabilities(text: str | None) -> float | tuple[float, ...] | None:
-    """One number, or a tuple of those with commas between them."""
-    if text is None:
-        return None
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise click.UsageError(f"--p is a number, or several such as 0.2,0.3, not {text!r}.") from None
-    return numbers if "," in text else numbers[0]
-
-
-def _knobs(technique: str, words: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE as values of the technique's knobs; what it does not know is left for the config to refuse."""
-    from core.dropout import TECHNIQUES
-
-    known = {knob.name: knob for knob in TECHNIQUES[technique].knobs} if technique in TECHNIQUES else {}
-    values: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"A knob is written NAME=VALUE, such as count=active, not {word!r}.")
-        name = name.strip().replace("-", "_")
-        values[name] = knob_value(known[name], text.strip()) if name in known else text
-    return values
-
-
-def knob_value(knob: Knob, text: str) -> Any:
-    """``text`` as a value of the kind that the knob takes, or itself, for the knob's own check to refuse."""
-    if knob.choices and text in knob.choices:
-        return text
-    if knob.optional and text.lower() == "none":
-        return None
-    if isinstance(knob.default, bool):
-        return _SWITCH.get(text.lower(), text)
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from core.dropout import dropouts
 from core.jobs import JobError, LocalEngine, processes, worker
 from core.jobs.keeper import Keeper
 from core.runs import Run, RunStore, steps
-from core.training import Trainer, evaluate
+from core.training import Progress, Trainer, evaluate
 from core.training.changes import as_changes, checked
 from tests.waiting import wait_for
 
@@ -178,9 +178,9 @@ def test_a_run_changed_and_killed_again_and_again_ends_as_one_never_disturbed(
     ends_as_one_never_disturbed(store, end, config)
 
 
-def ends_as_one_never_disturbed(store: RunStore, end: Run, config: Config) -> None:
+def ends_as_one_never_disturbed(store: RunStore, end: Run, config: Config, data: Dataset | None = None) -> None:
     """The weights of ``end`` are those of a training in which the changes were made at the steps of its marks."""
-    undisturbed = Trainer(config)
+    undisturbed = Trainer(config, data)
     plan = {mark["step"]: as_changes(mark["changes"]) for mark in end.marks}
     while undisturbed.status == "running":
         if undisturbed.step in plan:
@@ -400,6 +400,58 @@ def test_the_network_of_a_changed_run_evaluates_as_it_was_trained_last(
     command = export(store, run, tmp_path / "changed").command
     assert "  # changed while it trained: p 0.2 → " in command
     assert command.endswith(" before step 1")
+
+
+@pytest.mark.parametrize("when", [3, 4], ids=["a change that the saved state holds", "one after it"])
+def test_a_run_that_fails_from_a_change_goes_on_once_that_is_taken_back(
+    engine: LocalEngine, store: RunStore, digits: Dataset, monkeypatch: pytest.MonkeyPatch, when: int
+) -> None:
+    monkeypatch.setattr(worker, "LOOK_EVERY", 0.0)
+    few = replace(digits, train=digits.train.take(torch.arange(230)))  # three steps an epoch
+    config = replace(SMALL, technique="standard", epochs=4, width=0.25, record_every=0.0)
+    run_id = store.create(config.to_dict(), owner=processes.owner_of())
+
+    def spoil(progress: Progress) -> None:
+        if progress.step == when and store.get(run_id).attempt == 1:
+            store.order(run_id, {"lr": 1e9}, lambda _: None)
+
+    def train(run: Run) -> Run:
+        return worker.carry_out(store, run, lambda: Trainer(config, few), watch=spoil)
+
+    with pytest.raises(JobError, match="is running: stop it"):
+        engine.take_back(run_id)
+    failed = train(store.get(run_id))
+    state = store.load_state(run_id)
+    assert (failed.status, failed.marks[0]["step"], state and state["step"]) == ("failed", when, 3)
+    assert " lower the learning rate or p. It was changed before step " in str(failed.reason)
+    assert f"{when + 1} (lr 0.0005 → 1e+09), and would go on so: `python -m core runs take-back {run_id}`" in str(
+        failed.reason
+    )
+    again = train(worker.take(store, run_id))
+    assert (again.status, again.marks) == ("failed", failed.marks)
+
+    back = engine.take_back(run_id)
+    assert f"The change before step {when + 1} (lr 0.0005 → 1e+09) is taken back. Resume it" in str(back.reason)
+    if when == 4:
+        assert store.metrics(run_id)["step"].max() == when, "what came of the change is forgotten"
+    end = train(worker.take(store, run_id))
+    assert (end.status, end.reason, end.marks, end.orders) == ("done", None, (), ())
+    ends_as_one_never_disturbed(store, end, config, few)
+    with pytest.raises(JobError, match="is done: start a new one"):
+        engine.take_back(run_id)
+
+
+def test_what_cannot_be_taken_back_says_why(engine: LocalEngine, store: RunStore) -> None:
+    run_id = store.create(SMALL.to_dict())
+    store.finish(run_id, "stopped")
+    with pytest.raises(JobError, match="was not changed while it trained"):
+        engine.take_back(run_id)
+    learned = {"name": "p", "before": "learned", "after": 0.5}
+    store.mark(run_id, [], {"step": 2, "epoch": 0.1, "seconds": 1.0, "changes": [learned]})
+    store.save_state(run_id, {"trainer": {"step": 2}, "step": 2})
+    with pytest.raises(JobError, match="is not kept: start a new run"):
+        engine.take_back(run_id)
+    assert (store.get(run_id).marks[0]["changes"], store.orders(run_id)) == ([learned], [])
 
 
 def refusals(store: RunStore, run_id: str) -> list[tuple[dict[str, Any], str | None]]:

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core import checkpoints
-from core.__main__ import _knobs, _probabilities, main
+from core.__main__ import main
 from core.__main__ import run as command
 from core.checkpoints import Checkpoint, CheckpointError, files
 from core.checkpoints import trained as from_runs
+from core.cli.values import knobs_of, probabilities
 from core.config import Config, ConfigError
 from core.data import DATASETS, Dataset, Split, load
 from core.dropout import TECHNIQUES, DropCorr, Standout, Variational, dropouts
@@ -167,8 +168,8 @@ def config_of(text: str) -> Config:
     assert words[:4] == ["python", "-m", "core", "train"]
     given = main.commands["train"].make_context("train", words[4:]).params
     told = {key: value for key, value in given.items() if value is not None and hasattr(Config, key) and key != "p"}
-    knobs = _knobs(given["technique"], given["knobs"])
-    return Config(**{**told, "p": _probabilities(given["p"]), "knobs": knobs})
+    knobs = knobs_of(given["technique"], given["knobs"])
+    return Config(**{**told, "p": probabilities(given["p"]), "knobs": knobs})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from core.__main__ import knob_value, main, run
+from core.__main__ import main, run
+from core.cli.values import knob_value
 from core.dropout import TECHNIQUES, Knob
 from core.jobs.processes import owner_of
 from core.runs import Owner, RunStore
@@ -350,6 +351,43 @@ def test_what_was_changed_of_a_run_is_shown(capsys: pytest.CaptureFixture[str], 
     assert "  before step 11: p [0.1, 0.2] → 0.5, count layer → active" in capsys.readouterr().out
     assert run(["runs", "show", done, "--json"]) == 0
     assert lines(capsys.readouterr().out)[0]["marks"][0]["changes"] == changes
+
+
+def test_a_run_at_work_is_changed_and_taken_a_step_further(
+    capsys: pytest.CaptureFixture[str], store: RunStore, done: str
+) -> None:
+    at_work = store.create(Config(technique="dropact").to_dict(), owner=owner_of())
+    words = ["adjust", at_work[:9], "--p", "0.1,0.2", "--lr", "0.01", "--knob", "clamp=5", "--knob", "count=active"]
+    assert run(["runs", *words]) == 0
+    assert capsys.readouterr().out == f"Run {at_work} makes this change at its next step.\n"
+    (order,) = store.orders(at_work)
+    assert order.changes == {"p": [0.1, 0.2], "lr": 0.01, "knobs": {"clamp": 5, "count": "active"}}
+    store.mark(at_work, [], {"step": 0, "epoch": 0.0, "seconds": 0.0, "changes": []}, {order.key: "It does not fit."})
+    assert run(["runs", "show", at_work]) == 0
+    assert '"count": "active"}}: It does not fit.' in capsys.readouterr().out
+
+    assert run(["runs", "step", at_work, "epoch", "--json"]) == 0
+    assert lines(capsys.readouterr().out)[0]["requested"] == "epoch"
+    assert store.get(at_work).requested == "epoch"
+    for words, code, sentence in (
+        (["step", at_work, "week"], 1, "A run goes on by one batch or one epoch, not by 'week'."),
+        (["adjust", at_work], 2, "Say what is to change: p, lr or a knob."),
+        (["adjust", at_work, "--p", "2"], 2, "p is the probability of dropping and must lie between 0 and 1, got 2.0."),
+        (["adjust", at_work, "--knob", "clamp"], 2, "A knob is written NAME=VALUE, such as count=active, not 'clamp'."),
+        (["adjust", done, "--lr", "1"], 1, f"Run {done} is done, so nothing of it can change."),
+        (["take-back", at_work], 1, f"Run {at_work} is running: stop it, or change it again to what it was."),
+    ):
+        assert run(["runs", *words]) == code, sentence
+        assert capsys.readouterr().err == f"Error: {sentence}\n"
+    store.mark(at_work, [], {"step": 7, "epoch": 1.0, "seconds": 2.0, "changes": [change("lr", 0.1, 0.2)]})
+    store.finish(at_work, "failed")
+    assert run(["runs", "take-back", at_work]) == 0
+    assert "The change before step 8 (lr 0.1 → 0.2) is taken back. Resume it" in capsys.readouterr().out
+    assert store.get(at_work).marks == ()
+
+
+def change(name: str, before: Any, after: Any) -> dict[str, Any]:
+    return {"name": name, "before": before, "after": after}
 
 
 def test_a_dead_run_is_listed_as_lost_and_can_be_deleted(

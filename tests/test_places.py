@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app import live
-from core.cli.run_commands import duration, place
 from core.cli.following import progress
+from core.cli.run_commands import duration, place
 from core.config import Config
 from core.jobs import LocalEngine, processes
 from core.jobs.places import Pace, Queue, Turn, turns

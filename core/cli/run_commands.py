@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +14,7 @@ import click
 
 from core.errors import reason_of
 from core.runs import Run, RunStore, StoreError
+from core.runs.marks import shown, told
 from core.runs.schema import to_json
 
 if TYPE_CHECKING:
@@ -84,7 +84,11 @@ def show(run_id: str, as_json: bool) -> None:
             click.echo("\n".join(f"  {name:<{width}}  {shown(value)}" for name, value in values.items()))
     if run.marks:
         click.echo("\nchanged while it trained")
-        click.echo("\n".join(f"  before step {mark['step'] + 1}: {_told(mark)}" for mark in run.marks))
+        click.echo("\n".join(f"  before step {mark['step'] + 1}: {told(mark)}" for mark in run.marks))
+    if run.orders:
+        click.echo("\nordered and not made")
+        orders = [(to_json(order["changes"]), order["refused"] or "at its next step") for order in run.orders]
+        click.echo("\n".join(f"  {changes}: {why}" for changes, why in orders))
 
 
 @runs.command("delete")
@@ -248,18 +252,6 @@ def percent(share: float | None) -> str:
 def when(seconds: float) -> str:
     """A time as people of this place write it, to the minute."""
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
-
-
-def _told(mark: Mapping[str, Any]) -> str:
-    changes = mark["changes"]
-    return ", ".join(f"{change['name']} {shown(change['before'])} → {shown(change['after'])}" for change in changes)
-
-
-def shown(value: Any) -> str:
-    """A value as a person would write it."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value) if value is None or isinstance(value, str | int) else json.dumps(value)
 
 
 def _settled() -> RunStore:

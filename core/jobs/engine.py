@@ -10,9 +10,9 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from core.jobs import processes
+from core.jobs import changing, processes
 from core.jobs.places import Queue, Turn
-from core.jobs.transitions import JobError, buried, cancelled, check_goes_on, overdue, paused, resumed
+from core.jobs.transitions import JobError, buried, cancelled, overdue, paused, resumed
 from core.jobs.warm import Order, WarmWorker
 from core.runs import Owner, Run, RunStore, StoreError
 from core.runs.database import explain
@@ -51,6 +51,9 @@ class Engine(Protocol):
 
     def adjust(self, run_id: str, changes: Mapping[str, Any]) -> Run:
         """Change p, lr or knobs at its next step: :func:`core.training.changes.checked` says what may be."""
+
+    def take_back(self, run_id: str) -> Run:
+        """Have it go on without its last change, once it is resumed."""
 
     def cancel(self, run_id: str, force: bool = False) -> Run:
         """Ask it to save and stop at the next step, or with ``force`` end its process at once."""
@@ -133,13 +136,12 @@ class LocalEngine:
 
         Checked at once: ConfigError where the values do not suit the run, JobError where it has ended.
         """
-        from core.config import Config
-        from core.training.changes import checked
+        changing.order(self.store, run_id, changes)
+        return self.store.get(run_id)
 
-        run = self.store.get(run_id)
-        check_goes_on(run)
-        wanted = checked(Config.from_dict(run.config), changes, _positions(run))
-        self.store.order(run_id, wanted, check_goes_on)
+    def take_back(self, run_id: str) -> Run:
+        """Let a run that has ended early go on without the last change of it, once it is resumed; JobError."""
+        changing.take_back(self.store, run_id)
         return self.store.get(run_id)
 
     def cancel(self, run_id: str, force: bool = False) -> Run:
@@ -257,16 +259,6 @@ def rooted(config: Config) -> Config:
     if config.dataset in DATASETS:
         return config
     return replace(config, dataset=str(existing_folder(config.dataset)))
-
-
-def _positions(run: Run) -> int | None:
-    """How many dropout positions the run's network has, None where it is not known before it is built."""
-    from models import NETWORKS
-
-    if run.latest.get("p") is not None:
-        return len(run.latest["p"])
-    network = NETWORKS.get(str(run.environment.get("network") or run.config.get("network")))
-    return len(network.default_p) if network else None
 
 
 def _reserved_here(run: Run) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from core.config import Config, ConfigError
 from core.errors import DataError
+from core.jobs.changing import blame
 from core.jobs.keeper import LONGEST_TURN, Ending, Keeper
 from core.jobs.processes import cores, owner_of
 from core.jobs.transitions import JobError, how_to_resume
@@ -135,7 +136,8 @@ def sentence(error: Exception, store: RunStore, run_id: str) -> str:
         return OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return str(explain(error, store.folder(run_id)))
-    return f"Training failed with {named(error)}. More is in {store.folder(run_id) / 'worker.log'}."
+    log = store.folder(run_id) / "worker.log"
+    return f"Training failed with {named(error)}. More is in {log}.{blame(store, run_id)}"
 
 
 class Signals:
@@ -273,7 +275,9 @@ def _train(
         keeper.take(progress, trainer, single=single)
         watch(progress)
         if progress.kind == "end":
-            return "failed" if progress.status == "failed" else "done", progress.reason
+            if progress.status == "failed":
+                return "failed", f"{progress.reason}{blame(keeper.store, keeper.run.id)}"
+            return "done", progress.reason
         wishes.grant(progress)
 
 

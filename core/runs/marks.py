@@ -72,6 +72,24 @@ def carried_out(db: sqlite3.Connection, run: int, orders: Sequence[Order], mark:
     )
 
 
+def forget(db: sqlite3.Connection, run: int, step: int) -> None:
+    """Remove the mark at ``step`` of the run with this key."""
+    db.execute("DELETE FROM marks WHERE run = ? AND step = ?", (run, step))
+
+
+def told(mark: Mark) -> str:
+    """What was changed, as a person would write it: "p 0.2 → 0.4, lr 0.0005 → 0.001"."""
+    changes = mark["changes"]
+    return ", ".join(f"{change['name']} {shown(change['before'])} → {shown(change['after'])}" for change in changes)
+
+
+def shown(value: Any) -> str:
+    """A value as a person would write it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value is None or isinstance(value, str | int) else json.dumps(value)
+
+
 def _together(earlier: Sequence[Changes], later: Sequence[Changes]) -> list[dict[str, Any]]:
     """Two lists of changes as one, without what ends as it began."""
     merged = {change["name"]: dict(change) for change in earlier}

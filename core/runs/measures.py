@@ -58,9 +58,10 @@ def insert(db: sqlite3.Connection, key: int, records: Sequence[Mapping[str, Any]
     return end
 
 
-def delete_after(db: sqlite3.Connection, key: int, step: int) -> None:
-    """Remove the records of a run that lie after ``step``, except those of whole epochs."""
-    db.execute("DELETE FROM metrics WHERE run = ? AND kind != 'epoch' AND step > ?", (key, step))
+def delete_after(db: sqlite3.Connection, key: int, step: int, *, epochs: bool = False) -> None:
+    """Remove the records of a run that lie after ``step``, those of whole ``epochs`` only where it is asked."""
+    kept = "" if epochs else "AND kind != 'epoch'"
+    db.execute(f"DELETE FROM metrics WHERE run = ? {kept} AND step > ?", (key, step))
 
 
 def select(

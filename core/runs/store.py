@@ -323,6 +323,14 @@ class RunStore(RunFiles):
             marks.refuse(db, refused or {})
             marks.carried_out(db, row_of(db, run_id, attempt)["key"], orders, mark)
 
+    def unmark(self, run_id: str, step: int, check: Callable[[Run], None]) -> None:
+        """Forget the mark at ``step`` and all that was recorded after it, unless ``check`` raises an exception."""
+        with self._database.write() as db:
+            row = row_of(db, run_id)
+            check(run_of(row))
+            marks.forget(db, row["key"], step)
+            measures.delete_after(db, row["key"], step, epochs=True)
+
     def record(self, run_id: str, records: Sequence[Mapping[str, Any]], *, attempt: int | None = None) -> None:
         """Store progress records (``Progress.to_dict()``) in one transaction; the same kind and step is replaced."""
         with self._database.write() as db:
