@@ -87,6 +87,16 @@ def test_a_difference_that_is_the_same_in_every_seed_has_no_p_but_counts_as_a_co
     assert "moved differs by the same in every seed" in baseline.verdict(tests.reset_index(), "standard")
 
 
+def test_the_rounding_of_float32_is_no_spread() -> None:
+    right = {"standard": [9812, 9823, 9844], "moved": [9813, 9824, 9845], "nearly": [9813, 9824, 9846]}
+    scores = {name: [float(np.float32(n / 10_000)) for n in numbers] for name, numbers in right.items()}
+    tests = baseline.against(rows_of(scores), "standard").set_index("variant")
+    assert math.isnan(tests.loc["moved", "p_value"])
+    assert tests.loc["nearly", "p_value"] == pytest.approx(
+        2 * stats.ttest_rel(*map(scores.get, ("nearly", "standard"))).pvalue
+    )
+
+
 def test_of_equal_techniques_one_seldom_differs_from_the_baseline_and_all_intervals_hold_at_once() -> None:
     """At most 5 % of experiments find a difference or miss one; the bound on 300 has a chance of 1e-6."""
     generator = np.random.default_rng(0)

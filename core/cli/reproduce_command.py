@@ -140,7 +140,7 @@ def _seeds(text: str) -> tuple[int, ...]:
     ends = [(int(match[1]), int(match[2] or match[1])) for match in found if match]
     number = ends[0][0] if text.strip().isdigit() else sum(max(0, last - first + 1) for first, last in ends)
     if not 1 <= number <= _MOST_SEEDS:
-        raise ConfigError(f"--seeds gives {number:,} seeds; take 1 to {_MOST_SEEDS:,}.")
+        raise ConfigError(f"--seeds takes {number:,} seeds: give 1 to {_MOST_SEEDS:,}.")
     if text.strip().isdigit():
         return tuple(range(number))
     return tuple(dict.fromkeys(seed for first, last in ends for seed in range(first, last + 1)))
