@@ -3,13 +3,14 @@
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import streamlit as st
 
 from app import services
 from app.components.live_curves import field, live_curves
-from app.controls import Choice, Number, address, knob_control, notices, warn
+from app.controls import Choice, Number, address, knob_control, misfits, warn
 from app.names import techniques
 from app.theme import style_of_variant
 from core import variants
@@ -110,7 +111,7 @@ def one_part(runs: list[Run]) -> list[Run]:
     ranks = {"running": 0, "paused": 1, "queued": 2}
     liveliest = min(range(len(runs)), key=lambda i: ranks.get(runs[i].status, 3))
     control = Choice(PART, f"Runs shown, of {len(runs):,}", parts, str(liveliest // MOST_SHOWN * MOST_SHOWN))
-    warn(notices(address(), [control]))
+    warn(misfits(address(), [control]))
     with st.container(width=220):
         first = int(control.draw())
     return runs[first : first + MOST_SHOWN]
@@ -126,7 +127,7 @@ def described(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         name = str(run.config.get("technique"))
         setting = (
             *([] if run.config.get("p") is None else [f"p {p_text(run.config['p'])}"]),
-            *(str(run.config.get(key)) for key in mixed),
+            *(PurePath(str(run.config.get(key))).name for key in mixed),
             *(f"{key} {value}" for key, value in apart[run.id].items() if key not in ("p", "network")),
         )
         known = settings.setdefault(name, [])

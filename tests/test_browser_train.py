@@ -123,6 +123,13 @@ def test_a_resumed_run_that_finds_no_place_says_what_it_waits_for(page: Page, se
     row.get_by_role("button", name="Pause DropCorr").wait_for()
 
 
+def test_a_change_that_the_run_could_not_make_is_told_and_one_that_waits_too(page: Page, server: Server) -> None:
+    shown(page, server, waiting=2, refused={"turn": 3, "sentence": "p must lie in [0, 1], got 7."})
+    row = page.locator(".ds-run")
+    row.get_by_text("paused in epoch 20 of 20 · 2 changes when it goes on").wait_for()
+    row.get_by_role("alert").get_by_text("p must lie in [0, 1], got 7.").wait_for()
+
+
 def test_what_falls_is_drawn_in_percent(page: Page, server: Server) -> None:
     shown(page, server)
     page.get_by_role("heading", name="What falls").wait_for()

@@ -29,6 +29,7 @@ class View {
     this.wishes = new Map();
     this.stories = new Map();
     this.awaited = new Map();
+    this.refusals = new Map();
     this.failures = 0;
     this.eager = 0;
     this.impatient = 0;
@@ -81,6 +82,7 @@ class View {
       this.seq = 0;
       this.points = new Map();
       this.states = new Map();
+      this.refusals = new Map();
       this.list.replaceChildren();
       this.rows.clear();
       for (const id of [...this.stories.keys()]) this.closeStory(id);
@@ -262,12 +264,23 @@ class View {
   showRow(id, row) {
     const state = this.states.get(id);
     if (!state) return;
+    this.heed(id, row, state);
     const wish = this.wishes.get(id);
     const done = wish && granted(wish, state, this.stepOf(id), this.marksOf(id).length);
     if (wish && (done || Date.now() - wish.at > HOPE)) this.wishes.delete(id);
     else if (wish && REPEATABLE.has(wish.verb) && Date.now() - wish.sent > RESEND) this.insist(id, wish);
     row.show(state, this.wishes.get(id), this.able);
     this.followBatch(row, state);
+  }
+
+  /** A change that the run itself could not make is told once, and not of a run that had ended before. */
+  heed(id, row, { refused, status }) {
+    const turn = refused?.turn ?? null;
+    const known = this.refusals.has(id) ? this.refusals.get(id) : ACTIVE.has(status) ? null : turn;
+    this.refusals.set(id, turn);
+    if (turn === null || turn === known) return;
+    this.wishes.delete(id);
+    row.refuse(refused.sentence);
   }
 
   async draw() {

@@ -44,8 +44,8 @@ function describe(state) {
     const left = state.eta_s === null ? "" : `${duration(state.eta_s)} left`;
     return [state.epoch === null ? "starting" : at, left, speed].filter(Boolean).join(" · ");
   }
-  if (state.resuming) return `${at} · waits for a free place`;
-  if (state.status === "paused") return `paused in ${at}`;
+  if (state.resuming) return [at, "waits for a free place", ordered(state)].filter(Boolean).join(" · ");
+  if (state.status === "paused") return [`paused in ${at}`, ordered(state)].filter(Boolean).join(" · ");
   if (state.status === "done") {
     const score = state.test_accuracy === null ? "done" : `${(100 * state.test_accuracy).toFixed(1)} % on the test set`;
     const spent = state.train_seconds === null ? "" : `${duration(state.train_seconds)} of training`;
@@ -58,7 +58,13 @@ function describe(state) {
 function waits(state) {
   if (!state.place) return "waits for a free place";
   const begins = state.starts_in_s === null ? "" : `, in about ${duration(Math.max(1, Math.round(state.starts_in_s)))}`;
-  return (state.place === 1 ? "next in the queue" : `number ${state.place} in the queue`) + begins;
+  return [(state.place === 1 ? "next in the queue" : `number ${state.place} in the queue`) + begins, ordered(state)].filter(Boolean).join(" · ");
+}
+
+/** Changes that wait until the run goes on, and take effect at its next step. */
+function ordered({ waiting }) {
+  if (!waiting) return "";
+  return waiting === 1 ? "changes when it goes on" : `${waiting} changes when it goes on`;
 }
 
 function duration(seconds) {
