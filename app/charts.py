@@ -14,7 +14,8 @@ from app.theme import Style, style_of_variant
 class Chart:
     """A figure with its ``title`` (units in it), what it shows in words (``alt``), and its ``legend``: name → style.
 
-    ``dark`` gives other colours of the figure what takes their place on a dark page.
+    ``dark`` gives other colours of the figure what takes their place on a dark page. A ``square`` one has room for a
+    square of data and a colour bar.
     """
 
     figure: go.Figure
@@ -22,6 +23,7 @@ class Chart:
     alt: str
     legend: Mapping[str, Style]
     dark: Mapping[str, str] = field(default_factory=dict)
+    square: bool = False
 
 
 def accuracy_per_epoch(curves: pd.DataFrame, order: Sequence[str] = ()) -> Chart:

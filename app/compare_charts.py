@@ -41,7 +41,7 @@ def confusion_chart(found: Confusion, name: str) -> Chart:
     title = f"{name}: test images by true class and answer"
     worst = [f"{true} taken for {answer} {n} times" for true, answer, n, _ in found.mistakes(3)]
     alt = f"{title}: {100 * found.accuracy:.1f} % are right; {'; '.join(worst) or 'no mistake'}"
-    return Chart(figure, title, alt, {}, dict([BLANK, *SEQUENTIAL]))
+    return Chart(figure, title, alt, {}, dict([BLANK, *SEQUENTIAL]), square=True)
 
 
 def _numbers(counts: np.ndarray, classes: list[str], most: float) -> list[go.Scatter]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import services
+from app.charts import Chart
 from app.compare_charts import confusion_chart
 from app.components.plot import plot
 from app.controls import Switch, address, misfits, plain_text, warn
@@ -18,32 +19,36 @@ SHOW = Switch("confusion", "Confusion matrix", False, "Which classes of the test
 SAME = 1e-5
 
 
-def confusions(chosen: Sequence[Run]) -> None:
-    """A switch, and the matrices of one or two selected runs side by side."""
+def confusions(chosen: Sequence[Run]) -> list[Chart]:
+    """A switch, and the matrices of one or two selected runs side by side; returns those that are drawn."""
     warn(misfits(address(), [SHOW]))
     if not SHOW.draw():
-        return
+        return []
     if not 1 <= len(chosen) <= SIDE_BY_SIDE:
         st.caption("Select one run in the list, or two to compare them.")
-        return
+        return []
+    drawn = []
     for place, run in zip(st.columns(SIDE_BY_SIDE, gap="large"), chosen, strict=False):
         with place:
-            matrix(run)
+            drawn.append(matrix(run))
+    return [chart for chart in drawn if chart is not None]
 
 
-def matrix(run: Run) -> None:
-    """A run's confusion matrix with its most frequent mistakes in words, or why there is none."""
+def matrix(run: Run) -> Chart | None:
+    """Draws a run's confusion matrix with its most frequent mistakes in words, or says why there is none."""
     if not run.ended:
         st.caption(plain_text(f"{run.name} is still {run.status}: its network is tested when it has ended."))
-        return
+        return None
     try:
         with st.spinner("Testing the network …"):
             found = services.confusion(run)
     except (DataError, StoreError) as error:
         st.caption(plain_text(f"{run.name}: {error}"))
-        return
-    plot(confusion_chart(found, run.name), key=f"confusion-{run.id}", height=480, square=True)
+        return None
+    chart = confusion_chart(found, run.name)
+    plot(chart, key=f"confusion-{run.id}")
     st.caption(plain_text(told(found, run.final.get("test_accuracy"))))
+    return chart
 
 
 def told(found: Confusion, recorded: float | None) -> str:

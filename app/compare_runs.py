@@ -23,6 +23,7 @@ _COLUMNS = {
     "Test accuracy": st.column_config.NumberColumn(format="%.1f %%"),
     "Training time": st.column_config.NumberColumn(format="%.1f s"),
     "Epochs": st.column_config.NumberColumn(format="%.3g"),
+    "Why it ended": st.column_config.TextColumn(width="large"),
     "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
 }
 
@@ -75,6 +76,7 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
         tag(chosen, runs)
         delete(chosen)
         download(listed, "Runs as CSV", "dropscope-runs.csv")
+    why_ended(chosen)
     what_differs(chosen)
     return [run.id for run in chosen]
 
@@ -114,6 +116,13 @@ def keep_selection(ids: Sequence[str]) -> None:
         del st.query_params["runs"]
 
 
+def why_ended(chosen: Sequence[Run]) -> None:
+    """The whole sentence, of which the list shows the beginning."""
+    told = [f"{run.name}: {run.reason}" for run in chosen if run.ended and run.reason]
+    if told:
+        st.caption("  \n".join(plain_text(sentence) for sentence in told[:MOST_TOLD]))
+
+
 def what_differs(chosen: Sequence[Run]) -> None:
     """The settings that are not the same in all selected runs, side by side."""
     if len(chosen) < 2:
@@ -134,7 +143,8 @@ def rename(chosen: Sequence[Run]) -> None:
     """A field for the name of the one selected run."""
     only = chosen[0] if len(chosen) == 1 else None
     able = only is not None and services.may_change()
-    with st.popover("Rename", disabled=not able, help=hint(only is not None, "Select one run in the list.")):
+    told = hint(only is not None, "Select one run in the list.")
+    with st.popover("Rename", disabled=not able, help=told, key=f"rename-{saves()}"):
         if only is None or not able:
             return
         with st.form(f"rename-{only.id}", border=False):
@@ -143,13 +153,14 @@ def rename(chosen: Sequence[Run]) -> None:
         if saved:
             with services.guard():
                 services.rename(only.id, name)
-            st.rerun()
+                close()
 
 
 def tag(chosen: Sequence[Run], runs: Sequence[Run]) -> None:
     """The tags that all selected runs have: some may go, others, also new ones, come."""
     able = bool(chosen) and services.may_change()
-    with st.popover("Tags", disabled=not able, help=hint(bool(chosen), "Select runs in the list.")):
+    told = hint(bool(chosen), "Select runs in the list.")
+    with st.popover("Tags", disabled=not able, help=told, key=f"tags-{saves()}"):
         if not able:
             return
         shared = [word for word in chosen[0].tags if all(word in run.tags for run in chosen)]
@@ -165,7 +176,18 @@ def tag(chosen: Sequence[Run], runs: Sequence[Run]) -> None:
             with services.guard():
                 wanted = tags_of([text])
                 services.tag([run.id for run in chosen], add=wanted, remove=set(shared) - set(wanted))
-            st.rerun()
+                close()
+
+
+def saves() -> int:
+    """How often this visitor has saved a name or tags: a popover under a new key is a closed one."""
+    return int(st.session_state.get("saves", 0))
+
+
+def close() -> None:
+    """Run the page again with what was saved, and with the popover closed."""
+    st.session_state["saves"] = saves() + 1
+    st.rerun()
 
 
 def delete(chosen: Sequence[Run]) -> None:
@@ -175,8 +197,8 @@ def delete(chosen: Sequence[Run]) -> None:
     if st.button(word, disabled=not able, key="delete", help=hint(bool(chosen), "Select runs in the list.")):
         with services.guard():
             services.delete([run.id for run in chosen])
-        st.query_params.pop("runs", None)
-        st.rerun()
+            st.query_params.pop("runs", None)
+            st.rerun()
 
 
 def hint(selected: bool, select: str) -> str | None:

@@ -104,4 +104,5 @@ def time_note(rows: pd.DataFrame, base: str) -> str:
     why = "" if plain else ", the fastest, as nothing here is without dropout"
     devices = rows["device"].dropna().unique()
     mixed = "" if len(devices) < 2 else " These runs were trained on different devices: their times do not compare."
-    return f"Time of an epoch relative to {base}{why}. Bars: ± one standard deviation.{mixed}"
+    bars = " Bars: ± one standard deviation." if (comparison.summary(rows)["n"] > 1).any() else ""
+    return f"Time of an epoch relative to {base}{why}.{bars}{mixed}"

@@ -72,7 +72,7 @@ def heatmap(matrix: Matrix, axis: Axis, scale: Scale, *, title: str, unit: str, 
         yaxis={**shared, "autorange": "reversed", "scaleanchor": "x"},
         plot_bgcolor=BLANK[0], margin={"l": 30, "r": 0, "t": 8, "b": 40},
     )  # fmt: skip
-    return Chart(figure, title, alt, {}, dict([BLANK, *scale.colours]))
+    return Chart(figure, title, alt, {}, dict([BLANK, *scale.colours]), square=True)
 
 
 def falling_over(trends: Mapping[str, Trend], titles: Mapping[str, str], measure: str, unit: str) -> Chart:

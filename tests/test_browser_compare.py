@@ -94,11 +94,13 @@ def test_a_run_is_renamed_and_tagged_by_hand(page: Page, server: Server, runs: l
     field.fill("Best of all")
     page.get_by_role("button", name="Save name").click()
     wait_until(lambda: store.get(runs[5]).name == "Best of all", "the run keeps its name")
+    field.wait_for(state="hidden")
     page.get_by_role("button", name="Tags").click()
     tags = page.get_by_label("Tags of this run, with commas between")
     tags.fill("lecture 3")
     tags.press("Enter")
     wait_until(lambda: store.get(runs[5]).tags == ("lecture 3",), "the run gets no tag")
+    tags.wait_for(state="hidden")
 
 
 @pytest.mark.parametrize("dark", [False, True])

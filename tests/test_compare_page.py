@@ -1,5 +1,8 @@
 """Compare as a script: groups, tags, names, and what the list of runs says."""
 
+import json
+from collections.abc import Callable
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -135,3 +138,49 @@ def test_the_confusion_matrix_of_selected_runs_is_drawn_or_said_why_not() -> Non
     absent, missing = kept("mnist", "mnist-none")
     absent.finish(missing.id, "done", final={"test_accuracy": 0.9})
     assert "MNIST is not in" in words(compare(runs=missing.id, confusion="true"))
+
+
+def test_a_folder_is_shown_by_its_name_and_two_of_one_name_by_their_paths() -> None:
+    trained("none", 0, 0.9, dataset="/data/of/cats")
+    test = compare()
+    assert test.selectbox(key="by").label == "Group by"
+    trained("none", 0, 0.9, dataset="/data/of/dogs")
+    test = compare()
+    names = test.selectbox(key="group")
+    assert names.options == ["dogs · dogs", "cats · cats"]
+    assert "/data/of/cats" in names.help
+    trained("none", 0, 0.9, dataset="/other/cats")
+    assert compare().selectbox(key="group").options == [
+        "cats · cats (/other/cats)", "dogs · dogs", "cats · cats (/data/of/cats)",
+    ]  # fmt: skip
+
+
+def test_bars_are_explained_where_there_are_some() -> None:
+    trained("none", 0, 0.9)
+    told = "Bars: ± one standard deviation."
+    assert told not in words(compare()).replace("\\", "")
+    trained("none", 1, 0.91)
+    assert told in words(compare()).replace("\\", "")
+
+
+def test_why_a_selected_run_ended_is_told_whole() -> None:
+    run = trained("none", 0, 0.9)
+    reason = "The loss " + "became nan, " * 30 + "at last."
+    RunStore().change(run, lambda _: {"reason": reason})
+    assert reason not in words(compare())
+    assert f"seed 0: {reason}" in words(compare(runs=run)).replace("\\", "")
+
+
+def test_the_web_page_holds_the_confusion_matrices_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, Callable[[], str]] = {}
+    monkeypatch.setattr("app.compare_files.offer", lambda content, label, *_: offered.update({label: content}))
+    store, run = kept()
+    store.finish(run.id, "done", final={"test_accuracy": 0.9, "train_seconds": 1.0, "epoch": 2.0})
+    for shown, squares in (("true", [False, True]), ("false", [False])):
+        compare(runs=run.id, confusion=shown)
+        page = offered["All as a web page"]()
+        data = page.partition('<script type="application/json" id="figures">')[2].partition("</script>")[0]
+        figures = json.loads(data)
+        assert [figure["square"] for figure in figures] == squares
+        assert page.count('<figure class="ds-figure">') == len(squares)
+        assert run.name in figures[-1]["title"] or shown == "false"

@@ -1,7 +1,8 @@
 """Compare: what the finished runs say, and what they do not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import PurePath
 
 import pandas as pd
 import streamlit as st
@@ -53,13 +54,13 @@ def page() -> None:
         lead.html('<p class="ds-lead">No run matches these filters: take one away to compare again.</p>')
         return
     selected = run_list(shown, listed[listed["id"].isin([run.id for run in shown])])
-    confusions([run for run in shown if run.id in selected])
+    matrices = confusions([run for run in shown if run.id in selected])
     rows = listed[listed["id"].isin(selected or [run.id for run in shown])]
     lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows, KINDS.get(by, "group")))}</p>')
     with above:
         curves, drawn = figures(rows, {run.id: run.seq for run in shown})
         there = set(rows["id"])
-        numbers([run for run in shown if run.id in there], rows, listed, curves, drawn, by)
+        numbers([run for run in shown if run.id in there], rows, listed, curves, drawn + matrices, by)
 
 
 def empty() -> None:
@@ -74,7 +75,7 @@ def choose(runs: list[Run]) -> tuple[list[Run], str]:
     scopes = scopes_of(runs)
     named, gone = named_runs(runs)
     home = next((key for key, (_, found) in scopes.items() if named & {run.id for run in found}), next(iter(scopes)))
-    scope = Choice("group", "Data set and network", {key: title for key, (title, _) in scopes.items()}, home)
+    scope = Choice("group", "Data set and network", titled(scopes), home, help=folders(runs))
     by = Choice("by", "Group by", variants.GROUPINGS, "setting", help=GROUP_BY)
     some = "a run that is" if gone == 1 else f"{gone} runs that are"
     missing = [f"The address names {some} not here: deleted, or of another machine."] if gone else []
@@ -101,14 +102,30 @@ def scopes_of(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
     return found
 
 
+def titled(scopes: Mapping[str, tuple[str, list[Run]]]) -> dict[str, str]:
+    """Key → title; folders of one name are told apart by their paths."""
+    titles = {key: title for key, (title, _) in scopes.items()}
+    names = list(titles.values())
+    return {
+        key: title if names.count(title) == 1 else f"{title} ({key.partition('|')[0]})" for key, title in titles.items()
+    }
+
+
+def folders(runs: Sequence[Run]) -> str | None:
+    """Where the folders lie whose names are shown, None where there are none."""
+    paths = dict.fromkeys(str(run.config.get("dataset")) for run in runs)
+    return "  \n".join(plain_text(path) for path in paths if path not in DATASETS) or None
+
+
 def group_title(data: str, network: str) -> str:
     name, comma, width = network.partition(",")
-    shown = NETWORKS[name].title if name in NETWORKS else name
+    shown = NETWORKS[name].title if name in NETWORKS else PurePath(name).name
     return f"{data_title(data)} · {shown}{comma}{width}"
 
 
 def data_title(data: str) -> str:
-    return DATASETS[data].title if data in DATASETS else data
+    """A data set as a person reads it: of a folder its name alone."""
+    return DATASETS[data].title if data in DATASETS else PurePath(data).name or data
 
 
 def figures(rows: pd.DataFrame, seqs: Mapping[str, int]) -> tuple[pd.DataFrame, list[Chart]]:

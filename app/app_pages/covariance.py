@@ -245,7 +245,7 @@ def matrices(shown: Shown, panels: Sequence[Panel]) -> None:
                 blocks(panel.matrix, order), axis, scale, title=panel.title, unit=shown_unit, alt=panel.alt
             )
             with column:
-                plot(chart, key=panel.key, height=480, square=True)
+                plot(chart, key=panel.key)
 
 
 def curves(shown: Shown, net: Checkpoint, able: Sequence[str]) -> None:

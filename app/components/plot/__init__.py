@@ -11,6 +11,7 @@ from app.components import script, stylesheet
 from app.routes import PLOTLY_URL
 
 _HERE = Path(__file__).parent
+HEIGHT, SQUARE_HEIGHT = 380, 480
 
 _render = st.components.v2.component(
     "dropscope_plot",
@@ -21,16 +22,13 @@ _render = st.components.v2.component(
 )
 
 
-def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int = 380, square: bool = False) -> None:
-    """Draw a chart; ``hidden`` names the legend entries that start switched off, ``height`` is in CSS pixels.
-
-    A ``square`` one has room for a square of data and a colour bar, within ``height``.
-    """
-    _render(key=key, data=figure_data(chart, hidden, height, square) | {"plotly": PLOTLY_URL})
+def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int | None = None) -> None:
+    """Draw a chart; ``hidden`` names the legend entries that start switched off, ``height`` is in CSS pixels."""
+    _render(key=key, data=figure_data(chart, hidden, height) | {"plotly": PLOTLY_URL})
 
 
-def figure_data(chart: Chart, hidden: Sequence[str] = (), height: int = 380, square: bool = False) -> dict[str, Any]:
-    """What the browser-side part draws a chart from."""
+def figure_data(chart: Chart, hidden: Sequence[str] = (), height: int | None = None) -> dict[str, Any]:
+    """What the browser-side part draws a chart from. A square one keeps within its height, which is the greater."""
     return {
         "figure": chart.figure.to_json(),
         "title": chart.title,
@@ -38,8 +36,8 @@ def figure_data(chart: Chart, hidden: Sequence[str] = (), height: int = 380, squ
         "legend": [{"name": name, **look.to_dict()} for name, look in chart.legend.items()],
         "dark": dict(chart.dark),
         "hidden": list(hidden),
-        "height": height,
-        "square": square,
+        "height": height or (SQUARE_HEIGHT if chart.square else HEIGHT),
+        "square": chart.square,
     }
 
 
