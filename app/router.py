@@ -8,6 +8,9 @@ from app.admission import admission
 from app.services import guard, tell_of_damage
 
 HERE = Path(__file__).parent
+# Streamlit draws its menu, in which the theme is chosen, only for a page that has something of its own to put there.
+ABOUT = """**Dropscope** shows what dropout does: which neurons fall, how training goes on without them, and what is
+left of the answer. Everything is computed on the machine that serves this page."""
 
 page = st.navigation(
     [
@@ -19,7 +22,12 @@ page = st.navigation(
     ],
     position="top",
 )
-st.set_page_config(page_title=f"{page.title} · Dropscope", page_icon=str(HERE / "icon.svg"), layout="wide")
+st.set_page_config(
+    page_title=f"{page.title} · Dropscope",
+    page_icon=str(HERE / "icon.svg"),
+    layout="wide",
+    menu_items={"About": ABOUT},
+)
 st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
 admission()

@@ -172,6 +172,23 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, server: Server, dark: b
         assert overflow(page) == 0
 
 
+def test_the_theme_is_chosen_in_the_header_of_a_phone_too(browser: Browser, server: Server) -> None:
+    with tab(browser, 390, 844) as page:
+        page.goto(f"{server.url}/compare")
+        menu = page.get_by_role("button", name="Main menu")
+        page.get_by_role("heading", name="Compare", exact=True).wait_for()
+        wait_until(lambda: menu.bounding_box()["x"] + menu.bounding_box()["width"] <= 390, "the menu is out of sight")
+        assert min(menu.bounding_box()["width"], menu.bounding_box()["height"]) >= 44
+        assert overflow(page) == 0
+        ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        assert page.evaluate(ground) == "rgb(255, 255, 255)"
+        menu.click()
+        page.get_by_role("menuitemradio", name="Dark").click()
+        wait_until(lambda: page.evaluate(ground) == "rgb(14, 17, 23)", "the page stays light")
+        page.reload()
+        wait_until(lambda: page.evaluate(ground) == "rgb(14, 17, 23)", "a reload forgets the theme")
+
+
 def test_curves_follow_the_axis_that_is_chosen(page: Page, server: Server) -> None:
     started(page, server)
     for name, title in (("step", "Step"), ("seconds", "Training time (s)"), ("epoch", "Epoch")):
