@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.controls import html_text
+from app.html_table import html_table
 from app.paper_tables import differences
 from app.paper_words import sentence
 from core.comparison import LEVEL, seeds_of
@@ -35,7 +36,7 @@ def show(verdicts: Sequence[Verdict]) -> None:
             st.html(head(verdict))
             with st.expander(f"How it is judged, and the numbers ({seeds_of(verdict.n)})"):
                 st.markdown(f"{claim.reading} Measured: {MEASURES[claim.measure]}{when(verdict)}.")
-                st.table(differences(verdict), border="horizontal", hide_index=True, alt=claim.text)
+                st.html(html_table(differences(verdict), claim.text))
 
 
 def head(verdict: Verdict) -> str:

@@ -5,6 +5,7 @@ import streamlit as st
 
 from app.compare_table import difference
 from app.controls import plain_text
+from app.html_table import html_table
 from app.paper_data import measured
 from app.paper_tables import share
 from app.paper_words import title
@@ -28,7 +29,7 @@ def section() -> None:
         st.markdown("Not run here yet:")
         st.code("python -m core reproduce mnist --groups proposal", language="sh")
     else:
-        st.table(shown(told), border="horizontal", hide_index=True, alt="The proposals against the plain techniques")
+        st.html(html_table(shown(told), "The proposals against the plain techniques"))
     dropcorr()
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 from app import paper_figures, paper_tables
 from app.components.plot import plot
 from app.controls import plain_text
+from app.html_table import html_table
 from app.paper_data import TITLES, command, measured
 from app.paper_words import title
 from core.comparison import seeds_of
@@ -46,8 +47,8 @@ def choice(dataset: str) -> None:
         return
     st.markdown(plain_text(finding(dataset, made)))
     left, right = st.columns([3, 2], gap="large")
-    with left, st.container(key=f"paper-choices-{dataset}"):
-        st.table(paper_tables.choices_made(made), border="horizontal", hide_index=True, alt="Drop counts and scaling")
+    with left:
+        st.html(html_table(paper_tables.choices_made(made), "Drop counts and scaling"))
     with right:
         unscaled = made[made["rescale"] == "none"]
         names = dict(zip(unscaled["setting"], unscaled["technique"], strict=True))

@@ -55,7 +55,15 @@ def html(test: AppTest) -> str:
 
 def table(test: AppTest) -> pd.DataFrame:
     """The first table that a page shows as HTML."""
-    body = next(part.proto.body for part in test.get("html") if "<table>" in part.proto.body)
+    return tables(test)[0]
+
+
+def tables(test: AppTest) -> list[pd.DataFrame]:
+    """The tables that a page shows as HTML, in their order."""
+    return [_parsed(part.proto.body) for part in test.get("html") if "<table>" in part.proto.body]
+
+
+def _parsed(body: str) -> pd.DataFrame:
     head, *rows = (
         [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in body.split("<tr>")[1:]
     )

@@ -1,20 +1,47 @@
-"""The Paper page as a script: what it says of given runs, and what it says without any."""
+"""The Paper page as a script: every number that it shows follows from the CSV, and without one it says the commands."""
 
+import math
+import re
+from html import unescape
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.reproduce import results
+from app.names import techniques
+from core.reproduce import cost, results
+from core.reproduce.paper import CLAIMS
+from tests import paper_oracle as oracle
 from tests.reproduction import made_up, write
-from tests.test_app import html, opened
+from tests.test_app import html, opened, tables
+
+OURS = results.path_of("mnist")
+TITLES = {**techniques(), "dropact alternate": "DropAct, alternate", "dropcorr refreshed": "DropCorr, refreshed"}
+TABLE_1 = {
+    "dropact": 98.43, "dropinv": 99.10, "dropcorr": 98.60, "standard": 98.49, "gaussian": 96.18, "variational": 97.88,
+}  # fmt: skip
+NUMBER = re.compile(r"(?<![\w=.])[+−]?\d[\d,]*(?:\.\d+)?")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place of the CSV files, empty."""
+    """The places of CSV files and benchmark results, empty."""
     monkeypatch.setattr(results, "FOLDER", tmp_path / "paper")
+    monkeypatch.setattr(cost, "FOLDER", tmp_path / "benchmarks")
     return tmp_path / "paper"
+
+
+@pytest.fixture(params=["made up", "the project's own"])
+def path(request: pytest.FixtureRequest, folder: Path) -> Path:
+    if request.param == "made up":
+        write(folder / "mnist.csv", made_up())
+    elif OURS.exists():
+        folder.mkdir()
+        (folder / "mnist.csv").write_bytes(OURS.read_bytes())
+    else:
+        pytest.skip("checkpoints/paper/mnist.csv is not there")
+    return folder / "mnist.csv"
 
 
 def paper() -> AppTest:
@@ -26,14 +53,151 @@ def paper() -> AppTest:
 
 def test_without_runs_the_page_says_the_commands(folder: Path) -> None:
     test = paper()
-    assert [code.value for code in test.code][:2] == [
-        "python -m core reproduce mnist",
-        "python -m core reproduce cifar10",
-    ]
+    told = [code.value for code in test.code]
+    assert told[:2] == ["python -m core reproduce mnist", "python -m core reproduce cifar10"]
+    assert told[-1] == "python -m core bench layers"
     assert "not run here yet" in html(test)
+    assert [shown(cell) for cell in tables(test)[1]["Paper (%)"]] == [[83.16], [81.57], [81.40], [84.15]]
+    assert set(tables(test)[1]["Ours (%), mean ± sd"]) == {"–"}
 
 
-def test_with_runs_it_tells_each_claim(folder: Path) -> None:
-    write(folder / "mnist.csv", made_up())
-    test = paper()
-    assert "cannot be told" in html(test)
+def test_every_number_follows_from_the_file(path: Path) -> None:
+    found, test = oracle.runs(path), paper()
+    claims = [claim for claim in CLAIMS if claim.dataset == "mnist"]
+    said = [unescape(re.sub(r"<[^>]*>", "", text)) for text in re.findall(r'ds-claim">(.*?)</div></div>', html(test))]
+    assert len(said) == len(claims)
+    for claim, sentence, table in zip(claims, said, tables(test), strict=False):
+        assert sentence.startswith(oracle.verdict(found, claim.key))
+        check_sentence(found, claim.key, sentence.rpartition(claim.where)[2])
+        check_differences(found, claim.key, table)
+    accuracies, _, *rest = tables(test)[len(claims) :]
+    check_accuracies(found, accuracies)
+    check_summary(found, html(test))
+    if any("count=active" in name for name, runs in found.items() if runs):
+        check_choices(found, rest.pop(0))
+    if any(name.endswith(("alternate", "refreshed")) for name, runs in found.items() if runs):
+        check_proposals(found, rest.pop(0))
+    assert rest == []
+
+
+def check_summary(found: dict[str, dict[int, oracle.Rows]], page: str) -> None:
+    words = [oracle.verdict(found, key) for key in oracle.CLAIMS if not key.startswith("cifar")]
+    told = re.search(r"MNIST</strong>: (.*?)</li>", page)
+    assert told
+    counts = [words.count(word) for word in ("holds", "does not hold", "cannot be told")]
+    assert shown(told[1]) == [len(words), *counts]
+
+
+def check_sentence(found: dict[str, dict[int, oracle.Rows]], key: str, sentence: str) -> None:
+    """The difference that decides, with its numbers; of what contradicts, joint intervals."""
+    measure, pairs, bound = oracle.CLAIMS[key]
+    told = oracle.differences(found, key)
+    word = oracle.verdict(found, key)
+    fewest = min(each.n for each in told.values())
+    if word == "does not hold":
+        against = {pair: each for pair, each in told.items() if each.joint[1] < bound}
+        assert sentence.count(" to ") == min(3, len(against))
+        for pair, each in list(against.items()) if len(against) <= 3 else []:
+            assert same(sentence.partition(f"{named(pair, measure)} ")[2], in_unit(each, measure, joint=True))
+        assert shown(sentence)[0] == pytest.approx(in_words(bound, measure), rel=5e-3)
+    elif any(not found.get(name) for pair in pairs for name in pair):
+        assert sentence.startswith("Not trained yet") == (word == "cannot be told")
+    elif fewest < 3:
+        assert ("One seed" if fewest == 1 else f"{fewest} seeds") in sentence
+    else:
+        lowest = min(told, key=lambda pair: told[pair].own[0])
+        assert same(sentence.partition(f"{named(lowest, measure)} ")[2], in_unit(told[lowest], measure))
+
+
+def check_differences(found: dict[str, dict[int, oracle.Rows]], key: str, table: pd.DataFrame) -> None:
+    measure = oracle.CLAIMS[key][0]
+    rows = {row["Difference"]: row for row in table.to_dict("records")}
+    for pair, each in oracle.differences(found, key).items():
+        row = rows.pop(named(pair, measure))
+        assert row["Seeds"] == str(each.n)
+        assert same(row["Ours (95 %)"], in_unit(each, measure))
+        assert same(row["All at once"], in_unit(each, measure, joint=True))
+        if measure == "test":
+            assert same(row["Paper"], [TABLE_1[pair[0]] - TABLE_1[pair[1]]])
+    assert not rows
+
+
+def check_accuracies(found: dict[str, dict[int, oracle.Rows]], table: pd.DataFrame) -> None:
+    plain = found.get("none") or {}
+    rows = {row["Technique"]: row for row in table.to_dict("records")}
+    for name in TABLE_1 | {name: 0 for name in found if name in techniques()}:
+        row = rows.pop(TITLES[name])
+        assert same(row["Paper (%)"], [TABLE_1[name]] if name in TABLE_1 else [])
+        if not found.get(name):
+            assert (row["Ours (%), mean ± sd"], row["Seeds"]) == ("–", "0")
+            continue
+        mean, sd, n = oracle.accuracy(found, name, "test")
+        assert same(row["Ours (%), mean ± sd"], [100 * mean, 100 * sd])
+        assert row["Seeds"] == str(n)
+        assert same(row["Ours − paper"], [100 * mean - TABLE_1[name]] if name in TABLE_1 else [])
+        if plain:
+            assert same(row["Relative time"], [seconds(found[name]) / seconds(plain)])
+    assert not rows
+
+
+def check_choices(found: dict[str, dict[int, oracle.Rows]], table: pd.DataFrame) -> None:
+    names = [name for name in found if found[name] and (name in oracle.NEW or "count=" in name)]
+    assert len(table) == len(names)
+    epoch = oracle.common_epoch(found, names)
+    for row in table.to_dict("records"):
+        technique = next(name for name in oracle.NEW if TITLES[name] == row["Technique"])
+        literal = (row["Count"], row["Rescale"]) == ("layer", "none")
+        name = technique if literal else f"{technique} count={row['Count']} rescale={row['Rescale']}"
+        mean, sd, n = oracle.accuracy(found, name, "validation", epoch)
+        assert same(row["Validation accuracy (%)"], [100 * mean, 100 * sd])
+        assert row["Seeds"] == str(n)
+        if not literal and found.get(technique):
+            each = oracle.difference(found, name, technique, "validation", epoch, 1)
+            assert same(row["Less the literal"], in_unit(each, "validation"))
+
+
+def check_proposals(found: dict[str, dict[int, oracle.Rows]], table: pd.DataFrame) -> None:
+    for row in table.to_dict("records"):
+        technique = next(name for name in oracle.NEW if row["Setting"].startswith(TITLES[name]))
+        name = f"{technique} {row['Setting'].rpartition(' ')[2]}"
+        epoch = oracle.common_epoch(found, [name, technique])
+        each = oracle.difference(found, name, technique, "validation", epoch, 1)
+        mean, sd, _ = oracle.accuracy(found, name, "validation", epoch)
+        assert same(row["Validation accuracy (%)"], [100 * mean, 100 * sd])
+        assert same(row["Less the plain"], in_unit(each, "validation"))
+        times = oracle.difference(found, name, technique, "time", epoch, 1)
+        assert same(row["Time / plain"], [10**times.mean])
+
+
+def seconds(runs: dict[int, oracle.Rows]) -> float:
+    """Of training an epoch, mean over seeds."""
+    ends = [rows[-1] for rows in runs.values()]
+    return sum(float(row["train_seconds"]) / int(row["epoch"]) for row in ends) / len(ends)
+
+
+def named(pair: tuple[str, str], measure: str) -> str:
+    return f"{TITLES[pair[0]]} {'/' if measure == 'time' else '−'} {TITLES[pair[1]]}"
+
+
+def in_words(value: float, measure: str) -> float:
+    return 10**value if measure == "time" else 100 * value
+
+
+def in_unit(told: oracle.Told, measure: str, joint: bool = False) -> list[float]:
+    """Mean and interval as the page shows them: points, or a factor."""
+    return [in_words(value, measure) for value in (told.mean, *(told.joint if joint else told.own))]
+
+
+def shown(text: str) -> list[float]:
+    return [float(word.replace("−", "-").replace(",", "")) for word in NUMBER.findall(text)]
+
+
+def same(text: str, expected: list[float]) -> bool:
+    """Whether a text begins with these numbers, each to the digits shown; nan stands for none."""
+    words = NUMBER.findall(text)
+    known = [value for value in expected if not math.isnan(value)]
+    if len(words) < len(known):
+        return False
+    digits = [len(word.partition(".")[2]) for word in words]
+    pairs = zip(shown(text), known, digits, strict=False)
+    return all(abs(value - right) <= 0.5 * 10**-digit + 1e-9 for value, right, digit in pairs)

@@ -6,6 +6,7 @@ import streamlit as st
 from app import charts, paper_claims, paper_cost, paper_figures, paper_open, paper_tables, paper_techniques, services
 from app.components.plot import plot
 from app.controls import html_text, plain_text
+from app.html_table import html_table
 from app.paper_data import TITLES, command, measured, verdicts
 from app.paper_words import title
 from core import comparison
@@ -61,10 +62,8 @@ def absent(dataset: str) -> None:
     st.info("Nothing was run here yet, so nothing is shown. This runs it, and goes on where it was interrupted:",
             icon=":material/science:")  # fmt: skip
     st.code(command(dataset), language="sh")
-    st.table(
-        paper_tables.accuracies(_NOTHING, TEST_ACCURACY[dataset]), border="horizontal", hide_index=True,
-        alt=f"{NAMES[dataset][2]} of the paper",
-    )  # fmt: skip
+    shown = paper_tables.accuracies(_NOTHING, TEST_ACCURACY[dataset])
+    st.html(html_table(shown, f"{NAMES[dataset][2]} of the paper"))
 
 
 _NOTHING = pd.DataFrame({"technique": pd.Series(dtype=str), "n": [], "accuracy": [], "accuracy_sd": [], "ratio": []})
@@ -118,10 +117,8 @@ def figures(dataset: str, found: pd.DataFrame) -> None:
         plot(charts.accuracy_against_time(summary, f"× {comparison.reference(rows)}"), key=f"paper-time-{dataset}")
         st.caption(f"{against_time or 'As Figure 2'}. Times of runs that were trained one after another: what else the "
                    "machine did shows in them. `python -m core bench training` takes them in turn.")  # fmt: skip
-    with right, st.container(key=f"paper-table-{dataset}"):
-        st.table(
-            paper_tables.accuracies(summary, paper), border="horizontal", hide_index=True, alt=f"{table} beside ours"
-        )
+    with right:
+        st.html(html_table(paper_tables.accuracies(summary, paper), f"{table} beside ours"))
 
 
 def switched_off(others: list[str]) -> str:
