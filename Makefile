@@ -22,6 +22,9 @@ OLD_VENV := $(NEEDS_PYTHON), and .venv was made with an older one: remove .venv 
 NO_VENV := This Python has no venv module: install it (on Debian and Ubuntu: apt install python3-venv) and run make again.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
+# A module's tests stay together, as they share a server. More than two at once would need much memory.
+TWO_AT_ONCE := -n logical --maxprocesses 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all lint bench clean
 
@@ -31,10 +34,10 @@ help: ## list the commands
 run: $(RUN) ## open the dashboard on 127.0.0.1, port PORT (8501); HOST=0.0.0.0 for a network
 	$(BIN) -m streamlit run app/streamlit_app.py --server.port $(PORT) $(LISTEN)
 
-test: $(DEV) ## run the tests, without those that take minutes (ARGS="-k data" for some)
-	$(BIN) -m pytest -m "not slow" $(ARGS)
+test: $(DEV) ## run the tests, without those that take minutes (ARGS="-k data" for some, "-n 0" one after the other)
+	$(BIN) -m pytest $(TWO_AT_ONCE) -m "not slow" $(ARGS)
 
-test-all: $(DEV) ## run every test
+test-all: $(DEV) ## run every test, one after the other
 	$(BIN) -m pytest $(ARGS)
 
 lint: $(DEV) ## ruff, and mypy on core and models

@@ -88,7 +88,7 @@ def test_run_listens_beyond_loopback_only_when_it_is_told_so_on_the_command_line
 def test_test_installs_everything_and_run_then_needs_nothing_more(checkout: Checkout) -> None:
     assert checkout.make("test").returncode == 0
     assert checkout.installs() == ["requirements-dev.txt"]
-    assert checkout.asked("-m pytest") == ["-m pytest -m not slow"]
+    assert checkout.asked("-m pytest") == ["-m pytest -n logical --maxprocesses 2 --dist loadfile -m not slow"]
     for command in ("run", "test-all", "lint"):
         assert checkout.make(command).returncode == 0
         assert checkout.installs() == []
