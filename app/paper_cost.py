@@ -15,8 +15,8 @@ PROPOSED = """Section 5 proposes two remedies. p that alternates with 0 from epo
 learns slowly; here all three were tried. And a covariance that DropCorr keeps for N epochs, N growing, because to
 estimate it was what made it slow."""
 BEFORE = """The paper estimates an N × N covariance at every step and samples from it; it reports three orders of
-magnitude more training time than other techniques. s = X_cᵀz, with one standard normal z for each example, has the
-same covariance and needs one product of the batch with itself: time grows with N, not N³."""
+magnitude more training time than other techniques. With X the batch's centred activations and z a standard normal
+vector, s = Xᵀz has the same covariance. That takes one product for all examples together: time grows with N, not N³."""
 COMMAND = "python -m core bench layers"
 
 

@@ -23,10 +23,10 @@ def accuracies(summary: pd.DataFrame, paper: Mapping[str, float]) -> pd.DataFram
             {
                 "Technique": title(name),
                 "Paper (%)": f"{100 * paper[name]:.2f}" if name in paper else "–",
-                "Ours (%), mean ± sd": share(mean, sd),
+                "Ours ± sd (%)": share(mean, sd),
                 "Seeds": str(int(ours.loc[name, "n"])) if there else "0",
                 "Ours − paper": signed(100 * (mean - paper[name])) if there and name in paper else "–",
-                "Relative time": "–" if math.isnan(ratio) else f"{ratio:.2f}",
+                "Time (×)": "–" if math.isnan(ratio) else f"{ratio:.2f}",
             }
         )
     return pd.DataFrame(rows)

@@ -1,5 +1,6 @@
 """Verdicts and numbers about the paper, derived once more from the CSV by other means."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.reproduce import results
+from core.bench.results import Result
+from core.bench.show import as_json
+from core.errors import DataError
+from core.reproduce import cost, results
 from core.reproduce.choices import choices, closest, dead
 from core.reproduce.measured import with_settings
 from core.reproduce.paper import CLAIMS, TEST_ACCURACY
@@ -146,6 +150,23 @@ def test_a_run_that_has_not_reached_its_last_epoch_does_not_count() -> None:
     cut = (rows["technique"] == "dropcorr") & (rows["seed"] == 2) & (rows["epoch"] == rows["epochs"])
     told = judge(next(claim for claim in CLAIMS if claim.key == "thousandfold"), with_settings(rows[~cut]))
     assert (told.n, told.word) == (2, OPEN)
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "document"])
+def test_what_the_literal_dropcorr_costs_is_read_from_the_benchmarks(form: str, tmp_path: Path) -> None:
+    where = {"B": 100, "N": 1000, "device": "cpu", "threads": 2}
+    names = [("dropcorr, eigendecomposition", "dropcorr"), ("dropcorr", "nn.Dropout"), ("dropact, loop", "dropact")]
+    told = [as_json(Result("layers", *pair, where, 0.04, 0.001, 40.5, 39.0, 42.0, 9)) for pair in names]
+    lines = "\n".join(json.dumps(each) for each in told)
+    content = {"lines": lines, "list": json.dumps(told), "document": json.dumps({"findings": told}, indent=1)}
+    (tmp_path / "box.json").write_text(content[form])
+    found = cost.literal(tmp_path)
+    assert [(each.how, each.ratio, each.low, each.high) for each in found] == [("eigendecomposition", 40.5, 39.0, 42.0)]
+    assert found[0].where == "box: B=100, N=1000, cpu, 2 threads"
+    assert cost.literal(tmp_path / "nowhere") == []
+    (tmp_path / "box.json").write_text("{")
+    with pytest.raises(DataError, match="measure again or delete it"):
+        cost.literal(tmp_path)
 
 
 def close(found: object, expected: object) -> None:

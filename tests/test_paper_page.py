@@ -58,7 +58,7 @@ def test_without_runs_the_page_says_the_commands(folder: Path) -> None:
     assert told[-1] == "python -m core bench layers"
     assert "not run here yet" in html(test)
     assert [shown(cell) for cell in tables(test)[1]["Paper (%)"]] == [[83.16], [81.57], [81.40], [84.15]]
-    assert set(tables(test)[1]["Ours (%), mean ± sd"]) == {"–"}
+    assert set(tables(test)[1]["Ours ± sd (%)"]) == {"–"}
 
 
 def test_every_number_follows_from_the_file(path: Path) -> None:
@@ -129,14 +129,14 @@ def check_accuracies(found: dict[str, dict[int, oracle.Rows]], table: pd.DataFra
         row = rows.pop(TITLES[name])
         assert same(row["Paper (%)"], [TABLE_1[name]] if name in TABLE_1 else [])
         if not found.get(name):
-            assert (row["Ours (%), mean ± sd"], row["Seeds"]) == ("–", "0")
+            assert (row["Ours ± sd (%)"], row["Seeds"]) == ("–", "0")
             continue
         mean, sd, n = oracle.accuracy(found, name, "test")
-        assert same(row["Ours (%), mean ± sd"], [100 * mean, 100 * sd])
+        assert same(row["Ours ± sd (%)"], [100 * mean, 100 * sd])
         assert row["Seeds"] == str(n)
         assert same(row["Ours − paper"], [100 * mean - TABLE_1[name]] if name in TABLE_1 else [])
         if plain:
-            assert same(row["Relative time"], [seconds(found[name]) / seconds(plain)])
+            assert same(row["Time (×)"], [seconds(found[name]) / seconds(plain)])
     assert not rows
 
 

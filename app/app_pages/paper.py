@@ -13,6 +13,7 @@ from core import comparison
 from core.reproduce.measured import comparable
 from core.reproduce.paper import EPOCHS, TEST_ACCURACY
 from core.reproduce.plan import MAIN
+from core.significance import FEWEST_PAIRS
 
 NAMES = {"mnist": ("Figure 1", "Figure 2", "Table 1"), "cifar10": ("Figure 3", "", "Table 2")}
 LEAD = """<p class="ds-lead">“Activation Dropout, Inverse Dropout and Correlated Dropout” by I. M. Gavier proposes three
@@ -50,6 +51,9 @@ def experiment(dataset: str) -> None:
         absent(dataset)
         return
     st.markdown(plain_text(protocol(dataset, found)))
+    if any(verdict.n < FEWEST_PAIRS for verdict in verdicts(dataset)):
+        st.markdown("Some runs of the plan are missing. This goes on with them:")
+        st.code(command(dataset), language="sh")
     st.subheader("What the paper claims, and how it stands", anchor=False)
     with st.expander("The rule behind every verdict"):
         st.markdown(paper_claims.RULE)
@@ -77,7 +81,7 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
     epochs = " and ".join(str(number) for number in sorted(main["epochs"].unique()))
     machines = runs[["device_name", "threads", "precision"]].drop_duplicates().itertuples(index=False)
     where = comparison.listed(
-        sorted(f"{name}, {threads} threads, {precision}" for name, threads, precision in machines)
+        sorted(f"{name}, {counted(threads)}, {precision}" for name, threads, precision in machines)
     )
     torch = comparison.listed(sorted(set(runs["torch"])))
     return (
@@ -85,6 +89,10 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
         f"techniques with {seeds} each; its curves have about {EPOCHS[dataset]} epochs, of one run. Trained on "
         f"{where}; PyTorch {torch}."
     )
+
+
+def counted(threads: str) -> str:
+    return "1 thread" if threads == "1" else f"{threads} threads"
 
 
 def data_of(found: pd.DataFrame) -> str:

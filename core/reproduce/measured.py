@@ -16,7 +16,7 @@ MEASURES = {
     "test": "test accuracy",
     "validation": "validation accuracy in the last common epoch",
     "pace": "validation accuracy, mean over the epochs",
-    "time": "training time",
+    "time": "training time of runs one after another",
 }
 """What settings are compared by. Accuracies are shares of 1, times their decimal logarithms."""
 
