@@ -396,7 +396,7 @@ def test_a_run_becomes_a_folder_like_those_that_are_shipped(
         "std",
     )
     assert {key: getattr(theirs, key) for key in same} == {key: getattr(ours, key) for key in same}
-    assert theirs.title == "Digits · DropAct"
+    assert theirs.title == "Digits, width 0.25 · DropAct"
     assert config_of(theirs.command) == Config.from_dict(store.get(ours.name).config)
     assert theirs.snapshots.epochs == (0.0, 2.0)
     for key, value in ours.weights.items():
@@ -471,6 +471,12 @@ def test_weights_that_say_too_little_are_a_sentence(store: RunStore) -> None:
         store.save_weights(ours.name, state, {**config, **wrong})
         with pytest.raises(CheckpointError, match="say too little of their network: train it again"):
             checkpoints.load(ours.name, store)
+
+
+def test_a_narrower_network_is_named_as_such_and_all_take_little_room() -> None:
+    for info in SHIPPED:
+        assert (f"width {info.width:g}" in info.title) is (info.width != 1.0)
+    assert sum(path.stat().st_size for path in files.SHIPPED.rglob("*") if path.is_file()) < 15_000_000
 
 
 def test_the_list_of_accuracies_is_true() -> None:

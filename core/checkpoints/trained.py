@@ -47,7 +47,7 @@ def export(store: RunStore, run: Run, folder: Path, every: int = 1) -> Checkpoin
     trained = replace(
         trained,
         name=folder.name,
-        title=f"{data.title} · {_title(trained.technique)}",
+        title=f"{data.title}{_width(trained.width)} · {_title(trained.technique)}",
         command=_command(run),
         weights=weights,
         snapshots=trained.snapshots.every(every),
@@ -108,6 +108,10 @@ def _command(run: Run) -> str:
 def _references(checkpoint: Checkpoint, data: Dataset) -> tuple[Tensor, ...]:
     # At p = 0 standard dropout lets all pass.
     return reference_activations(checkpoint.model("standard", 0.0), data)
+
+
+def _width(width: float) -> str:
+    return "" if width == 1.0 else f", width {width:g}"
 
 
 def _title(name: str) -> str:
