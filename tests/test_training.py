@@ -402,6 +402,20 @@ def test_evaluation_is_the_mean_over_all_and_keeps_the_mode(few: Dataset, monkey
     assert model.training
 
 
+def test_a_state_from_another_device_is_computed_on_as_this_one_does(few: Dataset) -> None:
+    first = trainer(few)
+    first.advance(steps=3)
+    state = first.state()
+    for group in state["optimizer"]["param_groups"]:
+        group["capturable"] = True
+    second = trainer(few)
+
+    second.load_state(state)
+
+    assert [group["capturable"] for group in second.optimizer.param_groups] == [False]
+    assert second.optimizer.state_dict()["state"].keys() == state["optimizer"]["state"].keys()
+
+
 def test_a_last_batch_of_one_is_left_out(few: Dataset) -> None:
     assert trainer(few, batch_size=229).steps_per_epoch == 1
     assert trainer(few, batch_size=115).steps_per_epoch == 2

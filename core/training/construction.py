@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -34,4 +36,13 @@ def adam(config: Config, model: nn.Module, device: torch.device) -> torch.optim.
     groups = [{"params": weights, "weight_decay": config.weight_decay}]
     if noise:
         groups.append({"params": noise, "weight_decay": 0.0})
-    return torch.optim.Adam(groups, lr=config.lr, fused=device.type in ("cpu", "cuda"))
+    return torch.optim.Adam(
+        groups, lr=config.lr, fused=device.type in ("cpu", "cuda"), capturable=device.type == "cuda"
+    )
+
+
+def load_adam(optimizer: torch.optim.Adam, state: dict[str, Any]) -> None:
+    """Give ``optimizer`` a saved ``state``, but its own way to compute, which depends on the device."""
+    ways = [{way: group[way] for way in ("fused", "capturable")} for group in optimizer.param_groups]
+    groups = [group | way for group, way in zip(state["param_groups"], ways, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from core.config import Config
@@ -30,7 +30,8 @@ class Dials:
     def __init__(self, config: Config, model: nn.Module, optimizer: Optimizer, steps_per_epoch: int) -> None:
         self._config, self._model, self._optimizer = config, model, optimizer
         self._steps_per_epoch = steps_per_epoch
-        self.p = tuple(layer.p for layer in dropouts(model))
+        self._layers = dropouts(model)
+        self.p = tuple(layer.p for layer in self._layers)
         self.knobs = {name: knob.default for name, knob in knobs_of(config.technique).items()} | config.knobs
         self._planned: dict[int, Changes] = {}
 
@@ -44,13 +45,22 @@ class Dials:
         """Whether changes are yet to be made again; a new one must come after them."""
         return bool(self._planned)
 
+    def settings(self) -> tuple[Any, ...]:
+        """All numbers and words that a training step reads: the learning rate, p and options of each layer."""
+        knobs = [(layer, knob) for layer in self._layers for knob in (*layer.knobs, *layer.private_knobs)]
+        options = [getattr(layer, knob.field, None) for layer, knob in knobs]
+        plain = (
+            None if isinstance(value, Tensor) else value for value in options
+        )  # what is learned is no plain number
+        return (self.lr, *(layer.p for layer in self._layers), *plain)
+
     def start_epoch(self, epoch: int) -> None:
         """p and the covariance's interval in ``epoch``, from 0."""
         c = self._config
         set_p(self._model, [p_at(c.schedule, p, epoch, c.epochs) for p in self.p])
         if c.refresh_epochs is not None:
             every = refresh_every(c.refresh_epochs, c.refresh_growth, epoch, self._steps_per_epoch)
-            for layer in dropouts(self._model):
+            for layer in self._layers:
                 if isinstance(layer, DropCorr):
                     layer.refresh_every = every
 
@@ -94,15 +104,14 @@ class Dials:
         return {**p, "lr": self.lr, **self.knobs}
 
     def _turn_p(self, p: float | Sequence[float], epoch: int) -> None:
-        layers = dropouts(self._model)
-        self.p = tuple(p) if isinstance(p, Sequence) else (p,) * len(layers)
-        for layer, value in zip(layers, self.p, strict=True):
+        self.p = tuple(p) if isinstance(p, Sequence) else (p,) * len(self._layers)
+        for layer, value in zip(self._layers, self.p, strict=True):
             layer.turn_to(value)
         self.start_epoch(epoch)
 
     def _set_knobs(self, knobs: Mapping[str, Any]) -> None:
         known = knobs_of(self._config.technique)
         for name, value in knobs.items():
-            for layer in dropouts(self._model):
+            for layer in self._layers:
                 set_knob(layer, known[name], value)
             self.knobs[name] = value

@@ -28,7 +28,7 @@ class Tally:
         """A batch with its mean ``loss``; nobody waits for the device."""
         right = (logits.argmax(1) == y).sum()
         n = len(y)
-        self._sums += torch.stack([loss.detach() * n, right.to(loss.dtype), loss.new_tensor(float(n))])
+        self._sums += torch.stack([loss.detach() * n, right.to(loss.dtype), torch.full_like(loss, n)])
 
     def since_record(self) -> Mean:
         """Over the steps since this was asked last; waits for the device."""

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from core.config import Config, ConfigError
 from core.data import Dataset, Split, load
-from core.dropout import dropouts, kl
+from core.dropout import dropouts
 from core.environment import choose_device
 from core.randomness import preserved, random_state, seeded_state, set_random_state
 from core.references import Architecture, fixed_order, noiseless, reference_activations
 from core.training.best import Best
-from core.training.construction import adam, network_of
+from core.training.construction import adam, load_adam, network_of
 from core.training.dials import Dials
 from core.training.endings import early_end, seconds_left, trouble
 from core.training.evaluation import evaluate
-from core.training.observing import Masks, means, observed
+from core.training.observing import Masks, means
 from core.training.progress import Progress
+from core.training.replay import graphs_of
+from core.training.stepping import Stepper, autocast
 from core.training.tally import Tally
 from models import network_for
 
@@ -65,11 +66,18 @@ class Trainer:
         self.status = "running"
         self._best = Best() if config.early_stop is not None else None
         self._tally = Tally(self.device)
+        settings, graphs = self._dials.settings, graphs_of(self.device)
+        self._stepper = Stepper(self.config, self.data, self.model, self.optimizer, self._tally, settings, graphs)
         self._masks = Masks()
         self._batches: tuple[int, tuple[Tensor, ...]] = (-1, ())
         # The last record of an epoch that is yet to be evaluated.
         self._closing: Progress | None = None
         self.between: Callable[[], None] = lambda: None
+
+    @property
+    def problem(self) -> str | None:
+        """Why steps take longer than they could on this device, in a sentence."""
+        return self._stepper.problem
 
     @property
     def steps_per_epoch(self) -> int:
@@ -175,17 +183,8 @@ class Trainer:
         epoch, batch = divmod(self.step, self.steps_per_epoch)
         if batch == 0 or self._batches[0] != epoch:
             self._start_epoch(epoch)
-        index = self._batches[1][batch]
-        x, y = self.data.normalise(self.data.train.x[index]), self.data.train.y[index]
-        self.model.train()
-        with self._autocast(), observed(self.model, self._masks.see) if look else nullcontext():
-            out = self.model(x)
-        loss = F.cross_entropy(out.float(), y)
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss + self.config.kl_weight / len(self.data.train) * kl(self.model).to(self.device)).backward()
-        self.optimizer.step()
+        self._stepper.take(self._batches[1][batch], self._masks.see if look else None)
         self.step += 1
-        self._tally.add(loss, out, y)
 
     def _start_epoch(self, epoch: int) -> None:
         """Order of examples, p, the covariance's interval: functions of seed and epoch, so a resumed run agrees."""
@@ -252,11 +251,8 @@ class Trainer:
         return Split(train.x[index], train.y[index])
 
     def _evaluate(self, split: Split) -> tuple[float, float]:
-        with self._autocast():
+        with autocast(self.device, self.config.precision):
             return evaluate(self.model, self.data, split, self.between)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
@@ -299,13 +295,14 @@ class Trainer:
         for name, value in state["buffers"].items():
             owner, _, leaf = name.rpartition(".")
             setattr(self.model.get_submodule(owner), leaf, value.to(self.device, copy=True))
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_adam(self.optimizer, state["optimizer"])
         if "dials" in state:  # those saved by earlier versions are as the settings say
             self._dials.load_state(state["dials"])
         self.step = state["step"]
         self.status = "running" if self.step < self.total_steps else state["status"]
         self.train_seconds, self.eval_seconds = state["seconds"]
         self._tally.load_state(state["tally"])
+        self._stepper.forget()
         self._random = dict(state["random"])
         self._batches = (-1, ())
         # Where no step follows, the test is still of the epoch before: some techniques compute with p in evaluation.
