@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from core.data import Dataset, Split, load
 from core.data.sets import _scale_and_shift
 from core.dropout import TECHNIQUES, Dropout, dropouts, factory
 from core.dropout.dropconnect import gauss_hermite
+from core.jobs.worker import run_worker
+from core.runs import RunStore
 from core.training import Trainer
 from core.training.replay import WARM_UP, Graphs, Replay
 from core.training.stepping import Stepper
@@ -265,6 +268,25 @@ def test_the_reason_for_slow_steps_is_the_trainers_problem(few: Dataset) -> None
     trainer.advance(steps=8)
 
     assert trainer.problem == "Steps are not captured as a CUDA graph: no room"
+
+
+def test_a_run_says_once_in_its_environment_why_its_steps_are_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Watching):
+        def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+            raise RuntimeError("no room")
+
+    written: list[dict[str, object]] = []
+    store = RunStore(tmp_path / "home")
+    monkeypatch.setattr(store, "set_environment", lambda run_id, facts: written.append(dict(facts)), raising=True)
+    monkeypatch.setattr("core.training.trainer.graphs_of", lambda device: Failing())
+    config = Config(epochs=2, width=0.25, device="cpu", record_every=0.01)
+
+    run = run_worker(store, store.create(config.to_dict()))
+
+    assert run.status == "done"
+    assert [facts.get("problem") for facts in written] == [None, "Steps are not captured as a CUDA graph: no room"]
 
 
 # What a capture forbids: to wait for the device, and to copy to it

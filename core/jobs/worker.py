@@ -274,6 +274,9 @@ def _train(
             raise
         keeper.take(progress, trainer, single=single)
         watch(progress)
+        if trainer.problem and "problem" not in facts:
+            facts["problem"] = trainer.problem
+            keeper.store.set_environment(keeper.run.id, facts)
         if progress.kind == "end":
             if progress.status == "failed":
                 return "failed", f"{progress.reason}{blame(keeper.store, keeper.run.id)}"

@@ -49,9 +49,8 @@ class Dials:
         """All numbers and words that a training step reads: the learning rate, p and options of each layer."""
         knobs = [(layer, knob) for layer in self._layers for knob in (*layer.knobs, *layer.private_knobs)]
         options = [getattr(layer, knob.field, None) for layer, knob in knobs]
-        plain = (
-            None if isinstance(value, Tensor) else value for value in options
-        )  # what is learned is no plain number
+        # What is learned is a tensor, which a step reads anew.
+        plain = (None if isinstance(value, Tensor) else value for value in options)
         return (self.lr, *(layer.p for layer in self._layers), *plain)
 
     def start_epoch(self, epoch: int) -> None:
