@@ -77,7 +77,7 @@ class FakeTrainer:
 
     def __init__(self, steps: int = 6, at: Callable[[int], Any] = lambda _: None, ending: Any = ("done", None)) -> None:
         self.config, self.device, self.model = Config(network="digits"), torch.device("cpu"), nn.Linear(1, 1)
-        self.data = SimpleNamespace(facts=dict, title="Digits")
+        self.data, self.problem = SimpleNamespace(facts=dict, title="Digits"), None
         self.steps, self.at, self.ending, self.step = steps, at, ending, 0
         self.weight(0)
 
