@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -12,7 +13,7 @@ from core.__main__ import run
 from core.bench import app, explore, layers, literal, precision, show, timing, training
 from core.bench.budgets import BUDGETS, verdicts
 from core.bench.memory import peak_bytes
-from core.bench.results import Agreement, Growth, Paired, Result, amount, finding_of, results
+from core.bench.results import Agreement, Growth, Paired, Result, amount, finding_of, read, results
 from core.checkpoints import load
 from core.dropout import TECHNIQUES
 from tests import oracles
@@ -242,8 +243,38 @@ def test_a_page_that_cannot_be_written_is_said_in_a_sentence(small, capsys, tmp_
     assert "name another file" in capsys.readouterr().err
 
 
+RESULTS = sorted((Path(__file__).parent / "benchmarks" / "results").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_kept_results_load_and_name_their_machine(path, capsys):
+    found, about = read(path)
+
+    assert found
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if json.loads(line)["kind"] != "budget":
+            assert json.loads(line)["environment"] == about
+    assert about["device_name"]
+    assert about["torch"]
+    assert run(["bench", "--read", str(path)]) == 0
+    assert about["device_name"] in capsys.readouterr().out
+
+
+def test_what_was_printed_as_json_is_shown_again(small, capsys, tmp_path):
+    kept = tmp_path / "here.jsonl"
+    assert run(["bench", "layers", "--device", "cpu", "--json"]) == 0
+    kept.write_text(capsys.readouterr().out, encoding="utf-8")
+    before = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+
+    assert run(["bench", "--read", str(kept), "--json"]) == 0
+
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert again == [line for line in before if line["kind"] == "budget"]
+    assert again
+
+
 def test_times_read_as_people_write_them():
-    assert [show.duration(t) for t in (2.5, 0.0123, 4.2e-6)] == ["2.5 s", "12.3 ms", "4.2 µs"]
+    assert [show.duration(t) for t in (2.5, 0.9996, 0.0123, 4.2e-6)] == ["2.5 s", "1 s", "12.3 ms", "4.2 µs"]
     assert [show.times(r) for r in (0.7, 1.254, 123.4)] == ["0.7×", "1.25×", "123×"]
 
 

@@ -7,11 +7,12 @@ import psutil
 import pytest
 
 from app.bench import __main__ as command
-from app.bench import pages, uploads, viewers
+from app.bench import pages, starts, uploads, viewers
 from app.bench.server import Server, serving
 from app.bench.wire import visiting
 from core.bench.budgets import BUDGETS, verdicts
 from core.bench.results import Amount, Finding, Result, amount
+from core.config import Config
 from core.runs import RunStore
 
 
@@ -47,6 +48,16 @@ def test_a_run_is_started_watched_and_stopped(server: Server, monkeypatch: pytes
     assert server.process.status() != psutil.STATUS_STOPPED
     (run,) = [run for run in RunStore(server.home).list() if run.status == "stopped"]
     assert run.latest["epoch"] > 0
+
+
+def test_a_run_that_hangs_is_timed_until_it_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker says no last word, so what was written last lies before the press."""
+    store = RunStore(server.home)
+    run = store.create(Config().to_dict())
+    store.finish(run, "lost")
+
+    with visiting(server) as visitor:
+        assert 0 < starts.stop(visitor, store, run) < 60
 
 
 def test_a_server_stands_still_only_meanwhile(server: Server) -> None:

@@ -40,7 +40,7 @@ def serving(home: Path, script: Path = DASHBOARD) -> Iterator[Server]:
     port = free_port()
     command = [
         sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", "true",
-        "--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false",
+        "--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false", "--logger.level", "warning",
     ]  # fmt: skip
     environment = os.environ | {"DROPSCOPE_HOME": str(home)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=sys.stderr)

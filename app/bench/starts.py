@@ -62,13 +62,14 @@ def start(visitor: Visitor, server: Server, store: RunStore) -> tuple[float, Run
 
 
 def stop(visitor: Visitor, store: RunStore, run: str) -> float:
-    """Press a run's Stop; seconds from the press to the run's last word, or to what was said of it."""
+    """Press a run's Stop; seconds from the press until it has ended, by the run's own last word if it had one."""
     query = f"run={run}"
     visitor.see("train", query)
     pressed = time.time()
     visitor.wish("train", query, "live", {"verb": "stop", "ids": [run]})
     wait_for(lambda: store.get(run).ended, "the run to stop")
-    return (store.get(run).seen or time.time()) - pressed
+    now, seen = time.time(), store.get(run).seen or 0.0
+    return (seen if seen > pressed else now) - pressed
 
 
 def waits(server: Server) -> bool:

@@ -16,7 +16,7 @@ from core.runs import RunStore
 
 # What a browser asks once a second (Train's TICK).
 TICK = 1.0
-SECONDS = 3.0
+SECONDS = 2.5
 SETTLE = 0.5
 MANY = 30
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -122,6 +124,13 @@ def finding_of(values: Mapping[str, Any]) -> Finding:
     """The finding that was written as JSON with its ``kind``; what else stands there is passed over."""
     kind = KINDS[values["kind"]]
     return kind(**{name: values[name] for name in kind.__dataclass_fields__})
+
+
+def read(path: Path) -> tuple[list[Finding], dict[str, Any]]:
+    """What ``python -m core bench --json`` printed: the findings, and the machine that they are from."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [line for line in lines if line["kind"] in KINDS]
+    return [finding_of(line) for line in found], found[0]["environment"]
 
 
 def amount(bench: str, case: str, unit: str, where: Mapping[str, Any], values: Sequence[float]) -> Amount:

@@ -70,7 +70,7 @@ def where(result: Result | Agreement | Amount | Paired) -> str:
 def duration(seconds: float) -> str:
     """A time with the unit that suits it."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
+        if seconds >= 0.9995 * size:  # what three digits round up to it
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
 
