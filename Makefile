@@ -45,7 +45,7 @@ lint: $(DEV) ## ruff, and mypy on core and models
 	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
 
-bench: $(RUN) ## what layers and training cost on this machine, beside their budgets (ARGS="layers --quick")
+bench: $(RUN) ## what layers, training and the dashboard cost here, beside their budgets (ARGS="layers --quick")
 	$(BIN) -m core bench $(ARGS)
 
 clean: ## remove .venv and the tools' caches
