@@ -56,7 +56,10 @@ def run_list(runs: Sequence[Run], listed: pd.DataFrame) -> list[str]:
 
     ``listed``: their rows of ``core.variants.table``.
     """
-    st.caption("All of these are compared. Select some to compare only them; the address of the page keeps which.")
+    st.caption(
+        "All of these are compared. Select some to compare only them (by keys: arrows, then Shift + Space); the "
+        "address of the page keeps which."
+    )
     key = f"runs-{hash(tuple(run.id for run in runs))}"
     if key not in st.session_state:
         named, _ = named_runs(runs)
@@ -136,7 +139,8 @@ def what_differs(chosen: Sequence[Run]) -> None:
         st.caption(f"The first {MOST_SIDE_BY_SIDE} of the selected runs.")
     names = [run.name for run in chosen]
     heads = {run.id: run.name if names.count(run.name) == 1 else f"{run.name} · {run.id}" for run in chosen}
-    st.dataframe(told.rename(columns=heads).rename_axis("Setting"), width="content", alt="Settings that differ")
+    with st.container(key="compare-differs"):
+        st.dataframe(told.rename(columns=heads).rename_axis("Setting"), width="content", alt="Settings that differ")
 
 
 def rename(chosen: Sequence[Run]) -> None:

@@ -1,5 +1,6 @@
 // What the charts draw: raw and smoothed curves, validation, and marks where a run was changed.
 
+const AXES = { epoch: "Epoch", step: "Step", seconds: "Training time (s)" };
 const CHARTS = [
   { title: "Loss (cross entropy)", train: "loss", quiet: "train_eval_loss", validation: "val_loss", unit: ":.4f}" },
   { title: "Accuracy (%)", train: "accuracy", validation: "val_accuracy", percent: true, unit: ":.1f} %" },

@@ -1,6 +1,3 @@
-const AXES = { epoch: "Epoch", step: "Step", seconds: "Training time (s)" };
-const ACTIVE = new Set(["queued", "running", "paused"]);
-const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
 // Saying these again changes nothing; saying a step again would take another one.
 const REPEATABLE = new Set(["pause", "resume", "stop"]);
 const TICK = 1000;
@@ -35,9 +32,6 @@ class View {
     this.impatient = 0;
     this.seq = 0;
     this.build();
-    this.inSight = new Set();
-    this.sight = new IntersectionObserver((entries) => this.sighted(entries), { rootMargin: "300px" });
-    for (const { plot } of this.maskCharts) this.sight.observe(plot);
     this.onVisible = () => document.hidden || this.poll();
     document.addEventListener("visibilitychange", this.onVisible);
   }
@@ -52,22 +46,13 @@ class View {
     const head = make("div", "ds-head");
     head.append(this.headline, this.stopAll);
 
-    this.charts = CHARTS.map(chartFigure);
-    this.maskCharts = MASK_CHARTS.map(chartFigure);
-    const charts = make("div", "ds-charts");
-    charts.append(...this.charts.map((chart) => chart.figure));
-    this.masks = make("section", "ds-mask-charts");
-    this.masks.hidden = true;
-    const small = make("div", "ds-charts ds-small");
-    small.append(...this.maskCharts.map((chart) => chart.figure));
-    this.masks.append(make("h2", "", "What falls"), make("p", "ds-key", MASKS_KEY), small);
-
+    this.charts = new Charts(this);
     this.story = make("p", "ds-key ds-loss-story");
     this.choices = new Choices(() => this.draw());
     this.list = make("ul", "ds-runs");
     this.barred = make("p", "ds-key ds-barred", "Pausing, stepping, changing and stopping runs needs the access code: enter it at the top of the page.");
     this.barred.hidden = true;
-    this.root.replaceChildren(head, charts, this.choices.root, this.story, this.barred, this.list, this.masks);
+    this.root.replaceChildren(head, this.charts.root, this.choices.root, this.story, this.barred, this.list, this.charts.masks);
   }
 
   /** New data from the page, a change of theme, or both. */
@@ -294,51 +279,10 @@ class View {
     }
     // With no run the library is only made ready for the first.
     if (this.closed || !this.runs.length) return;
-    this.masks.hidden = !this.haveMasks();
-    const near = this.maskCharts.filter(({ plot }) => this.inSight.has(plot));
-    for (const chart of [...this.charts, ...near]) this.drawChart(Plotly, chart);
+    this.charts.draw(Plotly);
     const words = lossStory(this.runs, this.points);
     if (this.story.textContent !== words) this.story.textContent = words;
     this.count();
-  }
-
-  /** Small charts out of sight cost nothing; they are drawn once they come near. */
-  sighted(entries) {
-    const came = entries.filter(({ isIntersecting, target }) => isIntersecting && !this.inSight.has(target));
-    for (const { isIntersecting, target } of entries) this.inSight[isIntersecting ? "add" : "delete"](target);
-    if (came.length) this.draw();
-  }
-
-  drawChart(Plotly, chart) {
-    const { x, shown, smoothing } = this.choices;
-    const how = { x, shown, smoothing, crowded: this.runs.length > CROWD };
-    const traces = this.runs.flatMap((run) => {
-      const columns = this.points.get(run.id);
-      return columns ? runTraces(chart, run, columns, { ...how, colour: this.colour(run) }) : [];
-    });
-    const empty = !traces.some((trace) => trace.x.length);
-    const layout = chartLayout(chart, this.theme, { x, epochs: this.epochs(), empty });
-    Plotly.react(chart.plot, traces, { ...layout, ...this.markShapes(chart) }, PLOT_CONFIG);
-  }
-
-  markShapes(chart) {
-    const { x } = this.choices;
-    const marks = this.runs.flatMap((run) => this.marksOf(run.id).map((mark) => ({ run, colour: this.colour(run), mark })));
-    return markShapes(chart, marks.sort((a, b) => a.mark[x] - b.mark[x]), x, this.end(x), this.theme);
-  }
-
-  haveMasks() {
-    return [...this.points.values()].some((columns) => columns.dropped?.some((share) => share !== null));
-  }
-
-  /** Where the axis ends. */
-  end(x) {
-    if (x === "epoch") return this.epochs();
-    return Math.max(0, ...[...this.points.values()].map((columns) => columns[x]?.at(-1) ?? 0));
-  }
-
-  epochs() {
-    return Math.max(0, ...[...this.states.values()].map((state) => state.epochs ?? 0));
   }
 
   /** How many raw points are drawn: read by tests and by people who look at the page's source. */
@@ -352,8 +296,7 @@ class View {
     this.closed = true;
     clearTimeout(this.timer);
     document.removeEventListener("visibilitychange", this.onVisible);
-    this.sight.disconnect();
     for (const story of this.stories.values()) story.close();
-    if (window.Plotly) for (const chart of [...this.charts, ...this.maskCharts]) window.Plotly.purge(chart.plot);
+    this.charts.close();
   }
 }

@@ -1,5 +1,7 @@
 // What the list of runs says, in words.
 
+const ACTIVE = new Set(["queued", "running", "paused"]);
+const RESUMABLE = new Set(["paused", "stopped", "failed", "lost"]);
 const WAITING = {
   pause: "pausing after this step …",
   resume: "going on …",
@@ -28,12 +30,12 @@ function headline(runs, states) {
   if (known.length < runs.length) return "Looking for the runs …";
   const number = (status) => known.filter((state) => state.status === status).length;
   const parts = [];
-  for (const [status, word] of [["running", "running"], ["paused", "paused"], ["queued", "waiting"], ["stopped", "stopped"], ["failed", "failed"], ["lost", "lost"]])
+  for (const [status, word] of [["done", "finished"], ["running", "running"], ["paused", "paused"], ["queued", "waiting"], ["stopped", "stopped"], ["failed", "failed"], ["lost", "lost"]])
     if (number(status)) parts.push(`${number(status)} ${word}`);
   const device = known.find((state) => state.device)?.device;
   const where = device ? ` on ${device}` : "";
   const all = known.length === 1 ? "1 run" : `${known.length} runs`;
-  return parts.length ? `${all}: ${parts.join(", ")}${where}` : `${all} finished${where}`;
+  return number("done") < known.length ? `${all}: ${parts.join(", ")}${where}` : `${all} finished${where}`;
 }
 
 function describe(state) {
