@@ -34,7 +34,7 @@ def show(verdicts: Sequence[Verdict]) -> None:
         claim = verdict.claim
         with st.container(key=f"claim-{claim.key}", gap="xsmall"):
             st.html(head(verdict))
-            with st.expander(f"How it is judged, and the numbers ({seeds_of(verdict.n)})"):
+            with st.expander(f"How it is judged · {seeds_of(verdict.n)}"):
                 st.markdown(f"{claim.reading} Measured: {MEASURES[claim.measure]}{when(verdict)}.")
                 st.html(html_table(differences(verdict), claim.text))
 

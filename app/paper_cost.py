@@ -27,7 +27,7 @@ def section() -> None:
     told = None if found is None else proposals.proposals(found)
     if told is None or told.empty:
         st.markdown("Not run here yet:")
-        st.code("python -m core reproduce mnist --groups proposal", language="sh")
+        st.code("python -m core reproduce mnist --groups proposal", language="sh", wrap_lines=True)
     else:
         st.html(html_table(shown(told), "The proposals against the plain techniques"))
     dropcorr()
@@ -54,7 +54,7 @@ def dropcorr() -> None:
     found = cost.literal()
     if not found:
         st.markdown("No measurement is kept here. This makes one:")
-        st.code(COMMAND, language="sh")
+        st.code(COMMAND, language="sh", wrap_lines=True)
         return
     for each in found:
         st.markdown(plain_text(

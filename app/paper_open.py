@@ -43,7 +43,7 @@ def choice(dataset: str) -> None:
     made = None if found is None else choices.choices(found)
     if found is None or made is None or set(made["setting"]) <= set(made["technique"]):
         st.markdown("Not run here yet:")
-        st.code(f"{command(dataset)} --groups 'drop count'", language="sh")
+        st.code(f"{command(dataset)} --groups 'drop count'", language="sh", wrap_lines=True)
         return
     st.markdown(plain_text(finding(dataset, made)))
     left, right = st.columns([3, 2], gap="large")

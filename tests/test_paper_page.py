@@ -70,11 +70,13 @@ def test_every_number_follows_from_the_file(path: Path) -> None:
         assert sentence.startswith(oracle.verdict(found, claim.key))
         check_sentence(found, claim.key, sentence.rpartition(claim.where)[2])
         check_differences(found, claim.key, table)
+    check_protocol(found, path, test)
     accuracies, _, *rest = tables(test)[len(claims) :]
     check_accuracies(found, accuracies)
     check_summary(found, html(test))
     if any("count=active" in name for name, runs in found.items() if runs):
         check_choices(found, rest.pop(0))
+        check_finding(found, next(part.value for part in test.markdown if "literal reading" in part.value))
     if any(name.endswith(("alternate", "refreshed")) for name, runs in found.items() if runs):
         check_proposals(found, rest.pop(0))
     assert rest == []
@@ -86,6 +88,40 @@ def check_summary(found: dict[str, dict[int, oracle.Rows]], page: str) -> None:
     assert told
     counts = [words.count(word) for word in ("holds", "does not hold", "cannot be told")]
     assert shown(told[1]) == [len(words), *counts]
+
+
+def check_protocol(found: dict[str, dict[int, oracle.Rows]], path: Path, test: AppTest) -> None:
+    rows = pd.read_csv(path, keep_default_na=False)
+    main = [runs for name, runs in found.items() if name in techniques()]
+    seeds = {seed for runs in main for seed in runs}
+    said = next(part.value for part in test.markdown if "the paper's network" in part.value).replace("\\", "")
+    assert said.startswith(f"{sum(map(len, found.values()))} runs on {rows['data'][0]}: ")
+    assert (f"with {len(seeds)} seeds each" if len(seeds) > 1 else "with one seed each") in said
+    for name in set(rows["device_name"]) | set(rows["torch"].astype(str)) | set(rows["precision"]):
+        assert name in said
+
+
+def check_finding(found: dict[str, dict[int, oracle.Rows]], said: str) -> None:
+    """What the literal reading reaches, and how far each choice is from the paper's accuracies."""
+    said = said.replace("\\", "")
+    names = [name for name in found if found[name] and (name in oracle.NEW or "count=" in name)]
+    epoch = oracle.common_epoch(found, names)
+    mean = {name: 100 * oracle.accuracy(found, name, "validation", epoch)[0] for name in names}
+    assert f"After epoch {epoch}," in said
+    for name in oracle.NEW:
+        if name in mean:
+            assert same(said.partition(f"{TITLES[name]} ")[2], [mean[name]])
+    off: dict[str, list[float]] = {}
+    for name in names:
+        technique, _, rest = name.partition(" ")
+        choice = rest.replace(" ", ", ") or "count=layer, rescale=none"
+        off.setdefault(choice, []).append(abs(mean[name] - TABLE_1[technique]))
+    most = max(map(len, off.values()))
+    averages = {choice: sum(each) / len(each) for choice, each in off.items() if len(each) == most}
+    best = min(averages, key=lambda choice: averages[choice])
+    assert same(said.partition(f"is {best}: ")[2], [averages[best]])
+    if best != "count=layer, rescale=none" and "count=layer, rescale=none" in averages:
+        assert same(said.rpartition("the literal reading is ")[2], [averages["count=layer, rescale=none"]])
 
 
 def check_sentence(found: dict[str, dict[int, oracle.Rows]], key: str, sentence: str) -> None:

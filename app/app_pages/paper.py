@@ -1,5 +1,7 @@
 """Paper: what the paper proposes and claims, and what our runs say of it. All numbers are computed from the runs."""
 
+from dataclasses import replace
+
 import pandas as pd
 import streamlit as st
 
@@ -53,19 +55,19 @@ def experiment(dataset: str) -> None:
     st.markdown(plain_text(protocol(dataset, found)))
     if any(verdict.n < FEWEST_PAIRS for verdict in verdicts(dataset)):
         st.markdown("Some runs of the plan are missing. This goes on with them:")
-        st.code(command(dataset), language="sh")
+        st.code(command(dataset), language="sh", wrap_lines=True)
     st.subheader("What the paper claims, and how it stands", anchor=False)
     with st.expander("The rule behind every verdict"):
         st.markdown(paper_claims.RULE)
     paper_claims.show(verdicts(dataset))
-    st.subheader(f"The paper's figures and table, from these runs: {data_of(found)}", anchor=False)
+    st.subheader("The paper's figures and table, from these runs", anchor=False)
     figures(dataset, found)
 
 
 def absent(dataset: str) -> None:
     st.info("Nothing was run here yet, so nothing is shown. This runs it, and goes on where it was interrupted:",
             icon=":material/science:")  # fmt: skip
-    st.code(command(dataset), language="sh")
+    st.code(command(dataset), language="sh", wrap_lines=True)
     shown = paper_tables.accuracies(_NOTHING, TEST_ACCURACY[dataset])
     st.html(html_table(shown, f"{NAMES[dataset][2]} of the paper"))
 
@@ -113,20 +115,26 @@ def figures(dataset: str, found: pd.DataFrame) -> None:
     with left:
         chart = charts.accuracy_per_epoch(curves, order)
         others = [name for name in chart.legend if name not in order]
-        plot(chart, key=f"paper-epochs-{dataset}", hidden=others)
+        plot(named(chart, found), key=f"paper-epochs-{dataset}", hidden=others)
         st.caption(f"{over_epochs}. Line: mean over seeds. Band: ± one standard deviation. {switched_off(others)}")
     with right:
         paper = TEST_ACCURACY[dataset]
-        plot(paper_figures.beside_the_paper(summary, paper, table), key=f"paper-test-{dataset}")
+        plot(named(paper_figures.beside_the_paper(summary, paper, table), found), key=f"paper-test-{dataset}")
         st.caption(
             f"{table} as a figure. Mean over seeds, ± one standard deviation. Open diamond: the paper's single run."
         )
     with left:
-        plot(charts.accuracy_against_time(summary, f"× {comparison.reference(rows)}"), key=f"paper-time-{dataset}")
+        chart = charts.accuracy_against_time(summary, f"× {comparison.reference(rows)}")
+        plot(named(chart, found), key=f"paper-time-{dataset}")
         st.caption(f"{against_time or 'As Figure 2'}. Times of runs that were trained one after another: what else the "
                    "machine did shows in them. `python -m core bench training` takes them in turn.")  # fmt: skip
     with right:
         st.html(html_table(paper_tables.accuracies(summary, paper), f"{table} beside ours"))
+
+
+def named(chart: charts.Chart, found: pd.DataFrame) -> charts.Chart:
+    """A chart that says from which data it is, also where it is saved as a picture."""
+    return replace(chart, title=f"{data_of(found)}: {chart.title}", alt=f"{data_of(found)}: {chart.alt}")
 
 
 def switched_off(others: list[str]) -> str:
