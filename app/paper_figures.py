@@ -1,14 +1,16 @@
 """The paper's figures from our runs → charts. Colours are those for a light page."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from app.charts import Chart, looks, plotly_text
 from app.paper_words import title
-from app.theme import Style
-from core.reproduce.choices import dead
+from app.theme import Style, style_of_variant
+from core.comparison import listed
+from core.reproduce.choices import COUNTS, dead, setting
 
 PAPER = Style("#1F2430", "#E6E8EE", "diamond-open", "dot")
 PAPER_NAME = "The paper, one run"
@@ -46,24 +48,37 @@ def beside_the_paper(summary: pd.DataFrame, paper: Mapping[str, float], table: s
     return Chart(figure, heading, f"{heading}: {'; '.join(told)}", {**legend, PAPER_NAME: PAPER})
 
 
-def dead_over_epochs(measured: pd.DataFrame, names: Mapping[str, str], epoch: int) -> Chart:
-    """The share of examples left without an active unit, in the worst layer of each setting → technique."""
-    legend = looks({title(name): technique for name, technique in names.items()})
+def dead_over_epochs(measured: pd.DataFrame, technique: str, epoch: int) -> Chart:
+    """The share of examples that each layer leaves without an active unit, under both drop counts, nothing rescaled."""
     figure = go.Figure()
-    told = []
-    for name in names:
-        shares = dead(measured, name, epoch).groupby("epoch")["mean"].max()
-        look = legend[title(name)]
-        figure.add_scatter(
-            x=shares.index.to_numpy(), y=100 * shares.to_numpy(), mode="lines+markers", legendgroup=title(name),
-            line={"color": look.light, "width": 2, "dash": look.dash},
-            marker={"symbol": look.marker, "size": 7, "color": look.light},
-            hovertemplate=f"{plotly_text(title(name))}<br>epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
-        )  # fmt: skip
-        if not shares.empty:
-            told.append(f"{title(name)} at most {100 * shares.max():.2f} %")
+    legend, told = {}, []
+    for turn, count in enumerate(COUNTS):
+        shares = dead(measured, setting(technique, count, "none"), epoch)
+        for position, own in shares.groupby("position"):
+            name = f"Layer {position}, count={count}"
+            look = legend[name] = style_of_variant(technique, 2 * (int(position) - 1) + turn)
+            figure.add_scatter(
+                x=own["epoch"].to_numpy(), y=100 * own["mean"].to_numpy(), mode="lines+markers", legendgroup=name,
+                line={"color": look.light, "width": 2, "dash": look.dash},
+                marker={"symbol": look.marker, "size": 7, "color": look.light},
+                error_y={"type": "data", "array": 100 * own["sd"].fillna(0).to_numpy(), "color": look.light,
+                         "thickness": 1.5, "width": 4},
+                hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
+            )  # fmt: skip
+            told.append(f"{name} at most {100 * own['mean'].max():.2f} %")
     figure.update_layout(
-        xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero"}, yaxis={"rangemode": "tozero"}, template=None
-    )
-    heading = "Examples left without an active unit (%), in the worst layer"
+        xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero", "dtick": max(1, epoch // 5)},
+        yaxis={"rangemode": "tozero"}, template=None,
+    )  # fmt: skip
+    heading = f"{title(technique)}: dead examples (%)"
     return Chart(figure, heading, f"{heading}: {'; '.join(told) or 'not told'}", legend)
+
+
+def named(chart: Chart, found: pd.DataFrame) -> Chart:
+    """A chart that says from which data it is, also where it is saved as a picture."""
+    return replace(chart, title=f"{data_of(found)}: {chart.title}", alt=f"{data_of(found)}: {chart.alt}")
+
+
+def data_of(found: pd.DataFrame) -> str:
+    """What the data set is called, a re-encoding as such."""
+    return listed(sorted(set(found["data"])))

@@ -46,16 +46,14 @@ def choice(dataset: str) -> None:
         st.code(f"{command(dataset)} --groups 'drop count'", language="sh", wrap_lines=True)
         return
     st.markdown(plain_text(finding(dataset, made)))
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        st.html(html_table(paper_tables.choices_made(made), "Drop counts and scaling"))
-    with right:
-        unscaled = made[made["rescale"] == "none"]
-        names = dict(zip(unscaled["setting"], unscaled["technique"], strict=True))
-        plot(paper_figures.dead_over_epochs(found, names, int(made["epoch"].iloc[0])), key=f"paper-dead-{dataset}")
-        st.caption(
-            "Of the masks of one step an epoch; the layer with the most. Filled: all units count; open: the active."
-        )
+    st.html(html_table(paper_tables.choices_made(made), "Drop counts and scaling"))
+    epoch = int(made["epoch"].iloc[0])
+    for technique, column in zip(made["technique"].unique(), st.columns(3, gap="large"), strict=False):
+        with column:
+            chart = paper_figures.dead_over_epochs(found, technique, epoch)
+            plot(paper_figures.named(chart, found), key=f"paper-dead-{dataset}-{technique}", height=260)
+    st.caption("Dead: no unit is active any more. Of the masks of one step an epoch, mean over seeds ± one standard "
+               "deviation; in the table the worst layer and epoch.")  # fmt: skip
 
 
 def finding(dataset: str, made: pd.DataFrame) -> str:

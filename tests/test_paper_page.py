@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from html import unescape
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.names import techniques
+from core.__main__ import run
 from core.reproduce import cost, results
 from core.reproduce.paper import CLAIMS
 from tests import paper_oracle as oracle
@@ -59,6 +61,9 @@ def test_without_runs_the_page_says_the_commands(folder: Path) -> None:
     assert "not run here yet" in html(test)
     assert [shown(cell) for cell in tables(test)[1]["Paper (%)"]] == [[83.16], [81.57], [81.40], [84.15]]
     assert set(tables(test)[1]["Ours ± sd (%)"]) == {"–"}
+    for command in told[:-1]:
+        words = shlex.split(command)[3:]
+        assert run([*words, "--dry-run"]) == 0, command
 
 
 def test_every_number_follows_from_the_file(path: Path) -> None:

@@ -1,7 +1,5 @@
 """Paper: what the paper proposes and claims, and what our runs say of it. All numbers are computed from the runs."""
 
-from dataclasses import replace
-
 import pandas as pd
 import streamlit as st
 
@@ -87,7 +85,7 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
     )
     torch = comparison.listed(sorted(set(runs["torch"])))
     return (
-        f"{len(runs)} runs on {data_of(found)}: the paper's network and settings, {epochs} epochs of its "
+        f"{len(runs)} runs on {paper_figures.data_of(found)}: the paper's network and settings, {epochs} epochs of its "
         f"techniques with {seeds} each; its curves have about {EPOCHS[dataset]} epochs, of one run. Trained on "
         f"{where}; PyTorch {torch}."
     )
@@ -95,11 +93,6 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
 
 def counted(threads: str) -> str:
     return "1 thread" if threads == "1" else f"{threads} threads"
-
-
-def data_of(found: pd.DataFrame) -> str:
-    """What the data set is called, a re-encoding as such."""
-    return comparison.listed(sorted(set(found["data"])))
 
 
 def figures(dataset: str, found: pd.DataFrame) -> None:
@@ -115,26 +108,24 @@ def figures(dataset: str, found: pd.DataFrame) -> None:
     with left:
         chart = charts.accuracy_per_epoch(curves, order)
         others = [name for name in chart.legend if name not in order]
-        plot(named(chart, found), key=f"paper-epochs-{dataset}", hidden=others)
+        plot(paper_figures.named(chart, found), key=f"paper-epochs-{dataset}", hidden=others)
         st.caption(f"{over_epochs}. Line: mean over seeds. Band: ± one standard deviation. {switched_off(others)}")
     with right:
         paper = TEST_ACCURACY[dataset]
-        plot(named(paper_figures.beside_the_paper(summary, paper, table), found), key=f"paper-test-{dataset}")
+        plot(
+            paper_figures.named(paper_figures.beside_the_paper(summary, paper, table), found),
+            key=f"paper-test-{dataset}",
+        )
         st.caption(
             f"{table} as a figure. Mean over seeds, ± one standard deviation. Open diamond: the paper's single run."
         )
     with left:
         chart = charts.accuracy_against_time(summary, f"× {comparison.reference(rows)}")
-        plot(named(chart, found), key=f"paper-time-{dataset}")
+        plot(paper_figures.named(chart, found), key=f"paper-time-{dataset}")
         st.caption(f"{against_time or 'As Figure 2'}. Times of runs that were trained one after another: what else the "
                    "machine did shows in them. `python -m core bench training` takes them in turn.")  # fmt: skip
     with right:
         st.html(html_table(paper_tables.accuracies(summary, paper), f"{table} beside ours"))
-
-
-def named(chart: charts.Chart, found: pd.DataFrame) -> charts.Chart:
-    """A chart that says from which data it is, also where it is saved as a picture."""
-    return replace(chart, title=f"{data_of(found)}: {chart.title}", alt=f"{data_of(found)}: {chart.alt}")
 
 
 def switched_off(others: list[str]) -> str:
