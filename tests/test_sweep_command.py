@@ -104,6 +104,16 @@ def test_a_run_of_another_experiment_or_a_deleted_one_does_not_count(store: RunS
     assert [each.action for each in plan(store, SMALL)] == ["start", "keep", "keep"]
 
 
+def test_a_run_that_was_lost_goes_on_before_those_that_have_not_begun(store: RunStore) -> None:
+    engine = Idle(store)
+    first, second, third = begin(engine, plan(store, SMALL), "two")
+    store.finish(first, "lost")
+    store.finish(second, "stopped")
+    begin(engine, plan(store, SMALL), "two")
+    claimed = [store.claim(processes.owner_of(), 9) for _ in range(3)]
+    assert [each and each.id for each in claimed] == [first, third, second]
+
+
 @pytest.mark.parametrize("status", ["queued", "running", "paused", "done", "stopped", "failed", "lost"])
 def test_only_what_ended_early_is_resumed(store: RunStore, status: str) -> None:
     one = Experiment("one", settings={"epochs": 1})

@@ -49,8 +49,10 @@ def resumed(run: Run, *, request: str, starter: Owner | None) -> Changes | None:
     if run.status == "queued":
         return asked(run, request)
     now = time.time()
-    again = {"status": "queued", "reason": None, "owner": starter, "slot": None, "queued_at": now}
-    return again | {"requested": request, "requested_at": now}
+    again = {"status": "queued", "reason": None, "owner": starter, "slot": None}
+    # One that nobody stopped keeps its place before those that were queued after it.
+    place = {} if run.status == "lost" else {"queued_at": now}
+    return again | place | {"requested": request, "requested_at": now}
 
 
 def cancelled(run: Run, *, saved: bool) -> Changes | None:

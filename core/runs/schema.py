@@ -154,7 +154,7 @@ class Run:
     (:data:`core.runs.marks.Mark`); ``config`` stays what it was begun with.
     ``orders`` are changes that it has not made, {"order": number, "changes": {…}, "refused": sentence}, the last None
     where it is to make them at its next step; a refusal stays until the next order.
-    ``queued_at`` is when it was queued last.
+    ``queued_at`` is when it took its place in the queue.
     """
 
     id: str
