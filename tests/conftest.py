@@ -7,12 +7,16 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+from core.jobs import LocalEngine, processes
+from core.runs import RunStore
 
 # Hypothesis repeats the same examples in every run, and never fails a test for being slow.
 settings.register_profile("dropscope", deadline=None, derandomize=True)
@@ -36,3 +40,20 @@ def dropscope_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DROPSCOPE_HOME", str(home))
     monkeypatch.delenv("DROPSCOPE_DATA", raising=False)
     return home
+
+
+@pytest.fixture
+def store(dropscope_home: Path) -> RunStore:
+    """The store of the test's home; patient, as what else runs on the machine may be busy."""
+    return RunStore(dropscope_home, timeout=60.0)
+
+
+@pytest.fixture
+def engine(store: RunStore) -> Iterator[LocalEngine]:
+    """An engine for one run at a time; the worker that waits and those at work end with the test."""
+    engine = LocalEngine(store, limit=1)
+    yield engine
+    engine.warm.dismiss()
+    for run in store.list():
+        if run.owner and run.owner.pid != os.getpid():
+            processes.kill(run.owner)

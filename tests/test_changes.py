@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from core.checkpoints import export, of_run
 from core.config import Config, ConfigError
 from core.data import Dataset, load
 from core.dropout import dropouts
-from core.jobs import JobError, LocalEngine, processes, worker
+from core.jobs import JobError, LocalEngine, processes, wishes, worker
 from core.jobs.keeper import Keeper
 from core.runs import Run, RunStore, steps
 from core.training import Progress, Trainer, evaluate
@@ -33,20 +32,6 @@ SMALL = Config(dataset="digits", technique="dropcorr", epochs=5000, device="cpu"
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load("digits")
-
-
-@pytest.fixture
-def store(dropscope_home: Path) -> RunStore:
-    return RunStore(dropscope_home, timeout=60.0)
-
-
-@pytest.fixture
-def engine(store: RunStore) -> Iterator[LocalEngine]:
-    engine = LocalEngine(store, limit=1)
-    yield engine
-    for run in store.list():
-        if run.owner and run.owner.pid != os.getpid():
-            processes.kill(run.owner)
 
 
 def paused(engine: LocalEngine, run_id: str, step: int | None = None) -> Run:
@@ -406,7 +391,7 @@ def test_the_network_of_a_changed_run_evaluates_as_it_was_trained_last(
 def test_a_run_that_fails_from_a_change_goes_on_once_that_is_taken_back(
     engine: LocalEngine, store: RunStore, digits: Dataset, monkeypatch: pytest.MonkeyPatch, when: int
 ) -> None:
-    monkeypatch.setattr(worker, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(wishes, "LOOK_EVERY", 0.0)
     few = replace(digits, train=digits.train.take(torch.arange(230)))  # three steps an epoch
     config = replace(SMALL, technique="standard", epochs=4, width=0.25, record_every=0.0)
     run_id = store.create(config.to_dict(), owner=processes.owner_of())

@@ -44,11 +44,6 @@ def digits() -> Dataset:
 
 
 @pytest.fixture
-def store(dropscope_home: Path) -> RunStore:
-    return RunStore(dropscope_home)
-
-
-@pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of two shipped checkpoints that may be damaged."""
     for name in ("digits-none", "digits-dropcorr"):

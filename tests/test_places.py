@@ -20,11 +20,6 @@ NOW = 1.8e9
 HERE, ELSEWHERE = owner_of(), Owner("another machine", 1, 1.0)
 
 
-@pytest.fixture
-def store(dropscope_home: Path) -> RunStore:
-    return RunStore(dropscope_home, timeout=60.0)
-
-
 def trained(
     store: RunStore, *, epoch: float, seconds: float, startup: float = 0.0, owner: Owner = HERE, **config: Any
 ) -> Run:

@@ -32,11 +32,6 @@ def few() -> Dataset:
     return replace(digits, train=Split(digits.train.x[:230], digits.train.y[:230]))
 
 
-@pytest.fixture
-def store(dropscope_home: Path) -> RunStore:
-    return RunStore(dropscope_home)
-
-
 def trained(store: RunStore, data: Dataset, **settings: Any) -> Run:
     config = Config(**{**SMALL.to_dict(), **settings})
     run = store.get(store.create(config.to_dict(), owner=owner_of()))

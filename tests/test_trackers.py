@@ -28,11 +28,6 @@ Series = dict[str, list[tuple[int, float, float]]]
 HOSTILE = "../<img onerror=x> 'OR' \u202e.. %s {0} " + "ü" * 300
 
 
-@pytest.fixture
-def store(dropscope_home: Path) -> RunStore:
-    return RunStore(dropscope_home)
-
-
 def make(store: RunStore, name: str, epochs: int = 3, status: str = "done", seed: int = 0) -> Run:
     """A run with seeded numbers for measures: a step and an epoch record for each epoch, and an end."""
     random = np.random.default_rng(seed)

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +18,6 @@ from core.training import Config, Trainer
 from tests.waiting import wait_for, waiting
 
 SMALL = Config(dataset="digits", technique="dropcorr", epochs=2, device="cpu", record_every=0.05)
-
-
-@pytest.fixture
-def store(dropscope_home: Path) -> RunStore:
-    return RunStore(dropscope_home, timeout=60.0)
-
-
-@pytest.fixture
-def engine(store: RunStore) -> Iterator[LocalEngine]:
-    """An engine for one run at a time; the worker that waits and those at work end with the test."""
-    engine = LocalEngine(store, limit=1)
-    yield engine
-    engine.warm.dismiss()
-    for run in store.list():
-        if run.owner and run.owner.pid != os.getpid():
-            processes.kill(run.owner)
 
 
 def warmed(engine: LocalEngine) -> int:

@@ -9,16 +9,13 @@ import socket
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.config import ConfigError
 from core.errors import reason_of
 from core.jobs.engine import LocalEngine
 from core.jobs.transitions import JobError
 from core.runs import Owner, Run, RunStore
-
-if TYPE_CHECKING:
-    pass
 
 NAMESPACE = "dropscope"
 # Seconds that the cluster's address is given to answer.

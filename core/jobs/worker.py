@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from core.config import Config, ConfigError
 from core.errors import DataError
 from core.jobs.changing import blame
 from core.jobs.keeper import LONGEST_TURN, Ending, Keeper
 from core.jobs.processes import cores, owner_of
+from core.jobs.signals import Signals
 from core.jobs.transitions import JobError, how_to_resume
 from core.jobs.troubles import OUT_OF_MEMORY, is_out_of_memory, named
+from core.jobs.wishes import StopRequested, Wishes
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError, steps
 from core.runs.database import explain
 
@@ -29,15 +28,7 @@ if TYPE_CHECKING:
     from core.data import Dataset
     from core.training import Progress, Trainer
 
-# Seconds between two looks for requests, and between signs of life in a pause.
-LOOK_EVERY = 0.1
-SIGN_EVERY = 10.0
-
 Watch = Callable[["Progress"], None]
-
-
-class _StopRequested(Exception):  # noqa: N818, it is no error
-    """The run is to end at the step that it has reached."""
 
 
 def run_worker(
@@ -117,7 +108,7 @@ def carry_out(
             ending = _train(make(), keeper, signals, limit, watch)
         except SupersededError:
             raise
-        except _StopRequested:
+        except StopRequested:
             ending = "stopped", _where_stopped(keeper, signals)
         except KeyboardInterrupt:
             ending = "stopped", f"Stopped by {signals.cause}. {how_to_resume(run.id, store.has_state(run.id))}"
@@ -140,117 +131,6 @@ def sentence(error: Exception, store: RunStore, run_id: str) -> str:
     return f"Training failed with {named(error)}. More is in {log}.{blame(store, run_id)}"
 
 
-class Signals:
-    """Turns Ctrl-C, SIGTERM and a hang-up into a note that is looked at between steps, once ``gently`` is set.
-
-    Before that, and at the second one, they raise KeyboardInterrupt where the program stands.
-    """
-
-    _WORDS = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "the end of its terminal"}  # noqa: RUF012
-
-    def __init__(self, *, heeded: bool = True) -> None:
-        self._heeded = heeded
-        self.gently = False
-        self.received: str | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    @property
-    def cause(self) -> str:
-        """What was received, in a word."""
-        return self._WORDS[self.received or "SIGINT"]
-
-    def __enter__(self) -> Self:
-        # Only the main thread may handle signals; elsewhere there are the requests in the store.
-        if self._heeded and threading.current_thread() is threading.main_thread():
-            for name in self._WORDS:
-                if number := getattr(signal, name, None):
-                    self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        again = self.received is not None
-        self.received = signal.Signals(number).name
-        if again or not self.gently:
-            raise KeyboardInterrupt
-
-
-class _Wishes:
-    """What the person wants of a run in training, looked up between steps."""
-
-    def __init__(self, keeper: Keeper, signals: Signals, limit: int | None) -> None:
-        self._keeper, self._signals, self._limit = keeper, signals, limit
-        self._store, self._run = keeper.store, keeper.run
-        self._looked = float("-inf")
-        self._granted = "run"
-        self._paused = False
-
-    def obey(self, trainer: Trainer) -> str:
-        """Return how to go on ("run", "batch", "epoch"), wait as long as the run is paused, raise _StopRequested.
-
-        Saves before the latter two; makes the changes that were ordered.
-        """
-        if not self._signals.received and time.monotonic() - self._looked < LOOK_EVERY:
-            return self._granted
-        self._looked = time.monotonic()
-        wish = self._wish()
-        self._keeper.adjust(trainer)
-        if wish == "pause":
-            self._keeper.save(trainer)
-        # Also where it was to go on while it took a single step: it needs its place back for that.
-        if wish == "pause" or (self._paused and wish in ("run", "epoch")):
-            wish = self._wait(trainer)
-        if wish == "stop":
-            self._keeper.save(trainer)
-            raise _StopRequested
-        self._granted = wish
-        return wish
-
-    def heed(self) -> None:
-        """Raise _StopRequested where the run is to stop; all else waits until :meth:`obey`."""
-        if self._signals.received or time.monotonic() - self._looked >= LOOK_EVERY:
-            self._looked = time.monotonic()
-            if self._wish() == "stop":
-                raise _StopRequested
-
-    def grant(self, progress: Progress) -> None:
-        """Ask for a pause where ``progress`` ends the one step, or the one epoch, that was asked for."""
-        if self._granted == "batch" or (self._granted == "epoch" and progress.kind == "epoch"):
-            self._store.change(self._run.id, partial(_pausing, after=self._granted), attempt=self._run.attempt)
-            self._granted = "run"
-            self._looked = float("-inf")
-
-    def _wish(self) -> str:
-        if self._signals.received:
-            return "stop"
-        return self._store.requested(self._run.id, attempt=self._run.attempt)
-
-    def _wait(self, trainer: Trainer) -> str:
-        self._paused = True
-        self._show_paused()
-        signed = time.monotonic()
-        while True:
-            # A plain sleep: waiting on a lock that a signal handler sets could deadlock.
-            time.sleep(LOOK_EVERY)
-            wish = self._wish()
-            self._keeper.adjust(trainer)
-            # One batch is so short that it may go beyond the number of runs at once.
-            if wish in ("stop", "batch"):
-                return wish
-            if wish in ("run", "epoch") and self._store.proceed(self._run.id, self._limit, attempt=self._run.attempt):
-                self._paused = False
-                return wish
-            if time.monotonic() - signed > SIGN_EVERY:
-                self._show_paused()
-                signed = time.monotonic()
-
-    def _show_paused(self) -> None:
-        self._store.set_status(self._run.id, "paused", attempt=self._run.attempt)
-
-
 def _train(
     trainer: Trainer, keeper: Keeper, signals: Signals, limit: int | None, watch: Watch
 ) -> tuple[Ending, str | None]:
@@ -261,7 +141,7 @@ def _train(
     facts = environment(trainer.device) | trained | began
     keeper.store.set_environment(keeper.run.id, facts)
     keeper.restore(trainer)
-    wishes = _Wishes(keeper, signals, limit)
+    wishes = Wishes(keeper, signals, limit)
     signals.gently = True
     trainer.between = wishes.heed
     records = trainer.run()
@@ -269,7 +149,7 @@ def _train(
         single = wishes.obey(trainer) == "batch"
         try:
             progress = _one_batch(trainer, keeper) if single else next(records)
-        except _StopRequested:
+        except StopRequested:
             keeper.save(trainer)
             raise
         keeper.take(progress, trainer, single=single)
@@ -302,10 +182,6 @@ def _taken(run: Run, *, owner: Owner, attempt: int | None) -> dict[str, Any]:
         raise JobError(f"Run {run.id} is {why}: there is nothing to resume.")
     again = {"status": "running", "reason": None, "attempt": run.attempt + 1, "owner": owner, "slot": None}
     return again | {"requested": "run", "requested_at": time.time(), "seen": time.time()}
-
-
-def _pausing(run: Run, *, after: str) -> dict[str, Any] | None:
-    return {"requested": "pause", "requested_at": time.time()} if run.requested == after else None
 
 
 def _where_stopped(keeper: Keeper, signals: Signals) -> str:

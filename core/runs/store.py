@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.home import HomeError
 from core.home import home as default_home
-from core.runs import damage, labels, marks, measures
+from core.runs import damage, labels, marks
+from core.runs.course import Course
 from core.runs.database import Database, StoreError
-from core.runs.files import RunFiles
+from core.runs.deletion import Deletion
 from core.runs.rows import SupersededError, UnknownRunError, of_experiment, row_of, taken_slots, unknown, update
 from core.runs.schema import (
     ENDED,
@@ -30,9 +30,6 @@ from core.runs.schema import (
     run_of,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 __all__ = ["ENDED", "STATUSES", "Owner", "Run", "RunStore", "StoreError", "SupersededError", "UnknownRunError"]
 
 Runs = list[Run]
@@ -42,7 +39,7 @@ Changes = dict[str, Any]
 _WAITS = "status = 'queued' AND pid IS NULL"
 
 
-class RunStore(RunFiles):
+class RunStore(Course, Deletion):
     """The runs of one home folder; safe for several threads and processes, every method one transaction.
 
     Every method raises :class:`StoreError` where the store is locked, read-only, full, damaged or of a newer schema,
@@ -145,55 +142,6 @@ class RunStore(RunFiles):
             query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY key DESC"
             return [run_of(row) for row in db.execute(query, arguments)]
 
-    def delete(self, ids: str | Iterable[str]) -> None:
-        """Delete runs with their files: all of them or, where one is unknown or still at work, none."""
-        wanted = [ids] if isinstance(ids, str) else [*ids]
-        with self._database.write() as db:
-            runs = [run_of(row_of(db, run_id)) for run_id in wanted]
-            for run in runs:
-                if run.live:
-                    raise StoreError(f"Run {run.id} ({run.name}) is still {run.status}: stop it before you delete it.")
-            db.executemany("DELETE FROM runs WHERE id = ?", [(run.id,) for run in runs])
-        for run in runs:
-            shutil.rmtree(self.folder(run.id), ignore_errors=True)
-
-    def set_aside(self, ids: str | Iterable[str]) -> None:
-        """Delete runs so that :meth:`bring_back` can undo it: all or, where one is unknown or has not ended, none.
-
-        :meth:`list` and :meth:`find` pass them over; their files and records stay until :meth:`purge`.
-        """
-        wanted = [ids] if isinstance(ids, str) else [*ids]
-        now = time.time()
-        with self._database.write() as db:
-            for run in [run_of(row_of(db, run_id)) for run_id in wanted]:
-                if not run.ended:
-                    raise StoreError(f"Run {run.id} ({run.name}) is still {run.status}: stop it before you delete it.")
-            arguments = [(now, run_id) for run_id in wanted]
-            db.executemany("UPDATE runs SET deleted = ? WHERE id = ? AND deleted IS NULL", arguments)
-
-    def aside(self) -> Runs:
-        """The runs that :meth:`bring_back` can still bring back, those deleted last first."""
-        with self._database.read() as db:
-            rows = db.execute(f"{SELECT} WHERE deleted IS NOT NULL ORDER BY deleted DESC, key DESC")
-            return [run_of(row) for row in rows]
-
-    def bring_back(self, ids: Iterable[str]) -> None:
-        """Undo :meth:`set_aside`; a run that is gone for good by now is passed over."""
-        with self._database.write() as db:
-            db.executemany("UPDATE runs SET deleted = NULL WHERE id = ?", [(run_id,) for run_id in ids])
-
-    def purge(self, seconds: float) -> None:
-        """Delete for good what was set aside at least so many seconds ago; writes nothing where there is none."""
-        before = time.time() - seconds
-        if not any(run.deleted is not None and run.deleted <= before for run in self.aside()):
-            return
-        with self._database.write() as db:
-            # Asked again, as somebody may have brought one back in between.
-            query = "DELETE FROM runs WHERE deleted <= ? RETURNING id"
-            gone = [str(row["id"]) for row in db.execute(query, (before,)).fetchall()]
-        for run_id in gone:
-            shutil.rmtree(self.folder(run_id), ignore_errors=True)
-
     def change(self, run_id: str, decide: Callable[[Run], Changes | None], *, attempt: int | None = None) -> Run:
         """Change a run by what it is: ``decide`` sees it inside the write transaction and returns the fields to change.
 
@@ -291,95 +239,6 @@ class RunStore(RunFiles):
         """What was asked of a run last."""
         with self._database.read() as db:
             return str(row_of(db, run_id, attempt)["requested"])
-
-    def order(self, run_id: str, changes: Mapping[str, Any], check: Callable[[Run], None]) -> None:
-        """Have a run change p, lr or knobs at its next step, unless ``check`` raises an exception."""
-        with self._database.write() as db:
-            row = row_of(db, run_id)
-            check(run_of(row))
-            marks.give(db, row["key"], changes)
-
-    def orders(self, run_id: str) -> Sequence[marks.Order]:
-        """What :meth:`order` left and :meth:`mark` has not taken, the oldest first."""
-        with self._database.read() as db:
-            query = "SELECT key FROM runs WHERE id = ?"
-            found = db.execute(query, (run_id,)).fetchone()
-            return marks.waiting(db, found["key"]) if found else []
-
-    def mark(
-        self,
-        run_id: str,
-        orders: Sequence[marks.Order],
-        mark: marks.Mark,
-        refused: Mapping[int, str] | None = None,
-        *,
-        attempt: int | None = None,
-    ) -> None:
-        """Keep what ``orders`` have changed in place of them, in one transaction.
-
-        ``refused`` are those that cannot be carried out, by their key: they stay, each with its sentence.
-        """
-        with self._database.write() as db:
-            marks.refuse(db, refused or {})
-            marks.carried_out(db, row_of(db, run_id, attempt)["key"], orders, mark)
-
-    def unmark(self, run_id: str, step: int, check: Callable[[Run], None]) -> None:
-        """Forget the mark at ``step`` and all that was recorded after it, unless ``check`` raises an exception."""
-        with self._database.write() as db:
-            row = row_of(db, run_id)
-            check(run_of(row))
-            marks.forget(db, row["key"], step)
-            measures.delete_after(db, row["key"], step, epochs=True)
-
-    def record(self, run_id: str, records: Sequence[Mapping[str, Any]], *, attempt: int | None = None) -> None:
-        """Store progress records (``Progress.to_dict()``) in one transaction; the same kind and step is replaced."""
-        with self._database.write() as db:
-            row = row_of(db, run_id, attempt)
-            seq = measures.insert(db, row["key"], records)
-            latest = json.loads(row["latest"])
-            for record in records:
-                latest.update((name, value) for name, value in record.items() if value is not None)
-            text = columns_of({"latest": latest})["latest"]
-            db.execute(
-                "UPDATE runs SET latest = ?, seq = ?, seen = ? WHERE key = ?", (text, seq, time.time(), row["key"])
-            )
-
-    def rewind(self, run_id: str, step: int, *, attempt: int | None = None) -> None:
-        """Forget the records after ``step``, for a run that goes on from a state saved there.
-
-        Those of whole epochs stay, as they are made again at the same steps: what was reached once is never unsaid.
-        """
-        with self._database.write() as db:
-            measures.delete_after(db, row_of(db, run_id, attempt)["key"], step)
-
-    def metrics(
-        self,
-        ids: str | Sequence[str],
-        *,
-        kind: str | None = None,
-        columns: Sequence[str] | None = None,
-        since: int = 0,
-    ) -> pd.DataFrame:
-        """The records of these runs: the columns ``run``, ``seq``, ``kind``, ``step`` and the measures.
-
-        Rows stand in the order of ``ids``, then of steps. What a record did not measure is NaN; ``p`` holds tuples.
-
-        Args:
-            kind: only "step", "epoch" or "end" records.
-            columns: only these of :data:`core.runs.measures.COLUMNS`; fewer are faster. "layers", a list of the mask
-                statistics of each dropout layer, comes only where it is named.
-            since: only records with a larger ``seq``. It grows over the whole store, so the largest one seen is all
-                that a reader has to remember; after a resume, newer records come with smaller steps.
-        """
-        wanted = [ids] if isinstance(ids, str) else [*ids]
-        with self._database.read() as db:
-            query = "SELECT id, key FROM runs WHERE id IN (SELECT value FROM json_each(?))"
-            known = {row["id"]: row["key"] for row in db.execute(query, (json.dumps(wanted),))}
-            for run_id in wanted:
-                if run_id not in known:
-                    raise unknown(run_id)
-            keys = {run_id: known[run_id] for run_id in wanted}
-            return measures.select(db, keys, kind=kind, columns=columns, since=since)
 
     def damage(self) -> str | None:
         """The sentence about a damaged store that was set aside, as long as it lies there; None where none does."""
