@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from core.__main__ import run
-from core.bench import app, explore, layers, literal, precision, show, timing, training
+from core.bench import app, explore, layers, literal, precision, seeds, show, timing, training
 from core.bench.budgets import BUDGETS, verdicts
 from core.bench.memory import peak_bytes
 from core.bench.results import Agreement, Growth, Paired, Result, amount, finding_of, read, results
@@ -197,7 +197,7 @@ def test_findings_come_back_from_json():
 
 def test_budgets_concern_techniques_that_there_are():
     for budget in BUDGETS:
-        if budget.bench in ("precision", "app"):
+        if budget.bench in ("precision", "seeds", "app"):
             continue
         assert budget.case.partition(",")[0] in TECHNIQUES or (budget.case, budget.against) in training.PAIRS, budget
 
@@ -371,3 +371,43 @@ def test_every_run_of_the_precisions_has_its_budget():
     assert len(judged) == len(runs)
     assert [verdict.met for verdict in judged] == [True] * len(runs)
     assert verdicts([paired(runs[0], 0.011)], ["precision"], "cpu")[0].met is False
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_seeds_at_once_are_the_seeds_in_turn(seed):
+    config = replace(precision.DIGITS[0], technique="none", network="digits", device="cpu", record_every=1e9)
+    data = precision.load("digits")
+    together, alone = seeds.Together(config, data, 3), training.Trainer(replace(config, seed=seed), data)
+
+    together.take(4)
+    alone.advance(steps=4)
+
+    for name, value in alone.model.state_dict().items():
+        # A step is at most the learning rate for each weight; sums in another order change it by far less.
+        torch.testing.assert_close(together.weights[name][seed], value, rtol=0, atol=config.lr / 50)
+
+
+def test_seeds_at_once_draw_noise_of_their_own():
+    config = replace(precision.DIGITS[0], network="digits", device="cpu")
+    data = precision.load("digits")
+    together = seeds.Together(config, data, 2)
+    with torch.no_grad():
+        for value in (*together.weights.values(), *together._buffers.values()):
+            value[1] = value[0]
+    together._batches = [batch[:1].expand(2, -1) for batch in together._batches]
+
+    together.take(1)
+
+    assert any(not torch.equal(value[0], value[1]) for value in together.weights.values())
+
+
+def test_seeds_are_measured_at_once_and_in_turn(monkeypatch):
+    monkeypatch.setattr(timing, "SHORTEST", 0.0)
+    monkeypatch.setattr(seeds, "STEPS", {"cpu": 1})
+    monkeypatch.setattr(training, "BATCHES", 20)
+
+    found = list(seeds.measure(seeds.Plan(CPU, ("digits",), seeds=2, seconds=0.0)))
+
+    assert [(f.case, f.against, f.where["technique"]) for f in found] == [
+        (seeds.AT_ONCE, seeds.IN_TURN, name) for name in seeds.TECHNIQUES
+    ]

@@ -122,6 +122,14 @@ BUDGETS: tuple[Budget, ...] = (
     *(_amount(f"{page}: a press acknowledged, the page drawn anew", page, "s", 0.2) for page in PAGES),
     _amount("a stop", "stop", "s", 2.0),
     _amount("a stop by force of a run that hangs", "forced stop", "s", 10.0),
+    Budget(
+        "16 seeds at once against in turn, the paper's MNIST net",
+        "seeds",
+        "seeds at once",
+        "seeds in turn",
+        0.2,
+        {"network": "mnist", "technique": "standard", "seeds": 16, "device": "cuda"},
+    ),
     *(_precision("digits", name) for name in ("standard", *RANKED)),
     *(_precision("mnist", name) for name in ("standard", "dropcorr")),
 )

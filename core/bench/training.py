@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from core.bench import by_hand
+from core.bench.budgets import RANKED
 from core.bench.results import Agreement, Growth, Result, results
 from core.bench.timing import Times, Work, interleaved
 from core.config import Config
@@ -17,13 +18,16 @@ from core.training import Trainer
 from models import NETWORKS
 
 BY_HAND = "loop by hand"
-# Steps in a sample, few of the large networks'.
-STEPS = {"digits": 50, "mnist": 4, "cifar10": 4}
+# Steps in a sample: about as many as a run takes between two records, each of which looks at one step's masks.
+STEPS = {"digits": 50, "mnist": 10, "cifar10": 4}
+# A GPU is so much faster that a sample takes more of them.
+ON_GPU = 20
 BATCHES = 1000
 COMPARED_STEPS = 12
 # What else is measured against what, besides every technique against none.
 PAIRS = (
-    ("dropact", "standard"), ("dropinv", "standard"), ("dropcorr", "standard"),
+    *((name, "standard") for name in RANKED),
+    *((f"{name}, bf16", "standard, bf16") for name in RANKED),
     (BY_HAND, "standard"), (BY_HAND, "standard, bf16"),
 )  # fmt: skip
 
@@ -42,26 +46,31 @@ def measure(plan: Plan) -> Iterator[Result | Growth | Agreement]:
     yield agreement(plan.device)
     for network in plan.networks:
         times = timed(network, plan)
-        where = {"network": network, "steps": STEPS[network], "device": plan.device.type}
+        where = {"network": network, "steps": steps_of(network, plan.device), "device": plan.device.type}
         where |= {"threads": torch.get_num_threads()}
-        eager = {case: taken for case, taken in times.items() if case == "none" or case.partition(",")[0] in TECHNIQUES}
-        yield from results("training", eager, "none", where)
+        plain = {case: times[case] for case in ("none", *TECHNIQUES)}
+        yield from results("training", plain, "none", where)
         for case, against in PAIRS:
             yield from results("training", {case: times[case], against: times[against]}, against, where)
 
 
+def steps_of(network: str, device: torch.device) -> int:
+    """How many make a sample."""
+    return STEPS[network] * (ON_GPU if device.type == "cuda" else 1)
+
+
 def timed(network: str, plan: Plan) -> Times:
-    """Seconds of :data:`STEPS` steps on batches of 100, each technique by our loop, and ``nn.Dropout`` by hand."""
-    data = images_for(network)
+    """Seconds of :func:`steps_of` batches of 100, each technique by our loop, and ``nn.Dropout`` by hand."""
+    data, steps = images_for(network), steps_of(network, plan.device)
     config = Config(dataset=data.name, network=network, epochs=10**6, record_every=1e9, device=str(plan.device))
     works: dict[str, Work] = {}
     for name in ("none", *TECHNIQUES):
-        works[name] = _steps(Trainer(replace(config, technique=name), data), STEPS[network])
-    standard = Trainer(replace(config, technique="standard", precision="bf16"), data)
-    works["standard, bf16"] = _steps(standard, STEPS[network])
+        works[name] = _steps(Trainer(replace(config, technique=name), data), steps)
+    for name in ("standard", *RANKED):
+        works[f"{name}, bf16"] = _steps(Trainer(replace(config, technique=name, precision="bf16"), data), steps)
     order = range(len(data.train))
     losses = by_hand.train(data, replace(config, p=None), order, plan.device)
-    works[BY_HAND] = lambda: [next(losses) for _ in range(STEPS[network])]
+    works[BY_HAND] = lambda: [next(losses) for _ in range(steps)]
     return interleaved(works, seconds=plan.seconds, device=plan.device)
 
 

@@ -21,7 +21,7 @@ Measure = Callable[["torch.device", bool], Iterator["Finding"]]
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["layers", "explore", "training", "precision", "app"]))
+@click.argument("what", nargs=-1, type=click.Choice(["layers", "explore", "training", "precision", "seeds", "app"]))
 @click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps.")
 @click.option("--quick", is_flag=True, help="The paper's size and its MNIST net alone, and fewer rounds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines and nothing else.")
@@ -33,9 +33,9 @@ Measure = Callable[["torch.device", bool], Iterator["Finding"]]
 )
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page with the results.")
 def bench(what: Sequence[str], device: str, quick: bool, as_json: bool, saved: Path | None, html: Path | None) -> None:
-    """Measure WHAT and hold it against the budgets; all but precision, where nothing is named.
+    """Measure WHAT and hold it against the budgets; all but precision and seeds, where nothing is named.
 
-    precision trains networks in fp32 and in bf16, which takes many minutes.
+    precision trains networks in fp32 and in bf16, which takes many minutes; seeds trains 16 at once and in turn.
     """
     from core.bench import show
     from core.bench.budgets import verdicts
@@ -121,6 +121,12 @@ def _precision(device: torch.device, quick: bool) -> Iterator[Finding]:
     return precision.measure(precision.Plan(device, precision.DIGITS) if quick else precision.Plan(device))
 
 
+def _seeds(device: torch.device, quick: bool) -> Iterator[Finding]:
+    from core.bench import seeds
+
+    return seeds.measure(seeds.plan_for(device))
+
+
 def _app(device: torch.device, quick: bool) -> Iterator[Finding]:
     from core.bench.app import BenchError, measure
 
@@ -135,6 +141,7 @@ MEASURES: dict[str, Measure] = {
     "explore": _explore,
     "training": _training,
     "precision": _precision,
+    "seeds": _seeds,
     "app": _app,
 }
 UNASKED = ("layers", "explore", "training", "app")
