@@ -23,7 +23,7 @@ from tests.browser import Browser, Page, Server, browser, serving, tab, wait_unt
 from tests.wire import wired
 
 __all__ = ["browser"]
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 DRAWN = 3
 UNSEEN = 27
@@ -31,7 +31,7 @@ UNSEEN = 27
 MOVES = 5
 # Seconds from one question to the next, as app/components/live_curves asks.
 TICK = 1.0
-PATIENCE = 120.0
+PATIENCE = 240.0
 # Measured: 661 MiB in front of one session, 675 of thirty, 680 of thirty others, while Streamlit still keeps the first
 # thirty for two minutes, should they come back. So a session takes half a MiB, and one that was closed a fifth.
 MIB_PER_SESSION = 3
@@ -102,6 +102,7 @@ def attended(server: Server, browser: Browser, drawing: int, unseen: int) -> flo
         watching = [pool.submit(other.watch, leave) for other in others]
         pages = [stack.enter_context(tab(browser)) for _ in range(drawing)]
         for page in pages:
+            page.set_default_timeout(PATIENCE * 1000)
             page.goto(f"{server.url}/train?run={run}")
         for page in pages:
             moves(page)

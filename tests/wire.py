@@ -76,9 +76,11 @@ def wired(server: Server, cookies: dict[str, str] | None = None, session: str = 
     address = f"ws://127.0.0.1:{server.port}/_stcore/stream"
     protocols: Any = ["streamlit", "no-token", *([session] if session else [])]
     headers = {"Cookie": held} if held else {}
+    # As patient as a browser, which sends no pings either.
     with connect(
-        address, origin=server.url, subprotocols=protocols, additional_headers=headers, max_size=None
-    ) as socket:
+        address, origin=server.url, subprotocols=protocols, additional_headers=headers, max_size=None,
+        open_timeout=PATIENCE, ping_interval=None,
+    ) as socket:  # fmt: skip
         yield Wire(socket)
 
 
