@@ -25,6 +25,7 @@ from core.jobs import engine as jobs
 from core.jobs.keeper import Keeper
 from core.jobs.processes import owner_of
 from core.runs import Owner, Run, RunStore, StoreError, SupersededError, weights
+from core.runs.schema import REQUESTS
 from core.training import Config, ConfigError, Progress, Trainer
 from tests.waiting import wait_for
 
@@ -691,6 +692,23 @@ def test_a_resumed_run_waits_for_its_turn(store: RunStore, monkeypatch: pytest.M
     run = worker.carry_out(store, store.get(run_id), lambda: trainer, limit=1)
     assert run.status == "done"
     assert seen == [("paused", "pause"), ("paused", "run"), ("paused", "run")]
+
+
+@pytest.mark.parametrize("after", ["batch", "epoch"])
+@pytest.mark.parametrize("asked", REQUESTS)
+def test_the_end_of_a_step_pauses_a_run_only_where_nothing_else_was_asked_meanwhile(
+    store: RunStore, after: str, asked: str
+) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=owner_of())
+    store.request(run_id, asked)
+    run = store.change(run_id, lambda run: wishes._pausing(run, after=after))
+    assert run.requested == ("pause" if asked == after else asked)
+
+
+def test_a_pause_does_not_take_back_a_stop(engine: LocalEngine, store: RunStore) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=owner_of())
+    store.request(run_id, "stop")
+    assert engine.pause(run_id).requested == "stop"
 
 
 def test_this_process_knows_itself() -> None:

@@ -319,6 +319,23 @@ def test_a_run_that_somebody_else_has_is_not_taken(foreman: Foreman, store: RunS
     assert store.list() == before
 
 
+def test_the_foreman_leaves_alone_a_run_that_is_at_another_attempt_by_now(foreman: Foreman, store: RunStore) -> None:
+    run_id = in_hand(foreman, store)
+    taken(foreman, run_id)
+    store.finish(run_id, "lost")
+    take(store, run_id)
+    foreman.end_by_force(run_id)
+    assert (store.get(run_id).status, store.get(run_id).attempt) == ("running", 2)
+
+    other = in_hand(foreman, store)
+    taken(foreman, other)
+    store.finish(other, "lost")
+    take(store, other)
+    store.finish(other, "lost")
+    foreman._see_to(foreman._hands[other], store.get(other))
+    assert store.get(other).status == "lost"
+
+
 @pytest.mark.parametrize("name", ["../other/state.pt", "/etc/passwd", "a/../../b"])
 def test_a_file_stays_in_the_folder_of_its_run(foreman: Foreman, store: RunStore, name: str) -> None:
     run_id = in_hand(foreman, store)
