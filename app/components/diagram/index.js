@@ -11,6 +11,7 @@ class Diagram {
   constructor(root) {
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", "Not drawn yet");
     this.caption = make("figcaption");
     root.replaceChildren(this.canvas, this.caption);
     this.root = root;
