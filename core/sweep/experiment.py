@@ -9,10 +9,10 @@ from itertools import product
 from typing import Any
 
 from core.config import Config, ConfigError
+from core.marked_yaml import Place
 from core.runs.schema import plain_name, to_json
 
 P = float | tuple[float, ...] | None
-Place = tuple[str | int, ...]
 
 LONGEST_NAME = 200
 MOST_RUNS = 10_000

@@ -10,47 +10,13 @@ from typing import Any
 
 import yaml
 
-from core.sweep.experiment import MOST_RUNS, SETTINGS, Experiment, ExperimentError, P, Place
+from core import marked_yaml
+from core.marked_yaml import Place
+from core.sweep.experiment import MOST_RUNS, SETTINGS, Experiment, ExperimentError, P
 
 AXES = ("networks", "techniques", "p", "seeds")
 KEYS = ("name", "dataset", *AXES, *SETTINGS, "knobs")
-LARGEST_SPEC = 1_000_000
 _RANGE = re.compile(r"(\d{1,10})-(\d{1,10})")
-# YAML 1.2's words and numbers. PyYAML itself reads 1.1, to which 5e-4 is text, "no" is false and 1:30 is 90.
-_PLAIN = {
-    "bool": r"true|True|TRUE|false|False|FALSE",
-    "null": r"~|null|Null|NULL|",
-    "int": r"[-+]?(?:0|[1-9][0-9]{0,30})",
-    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-}
-
-
-class _Reader(yaml.SafeLoader):
-    """Reads plain values, without references to other places of the file."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise ExperimentError(
-                f"Line {event.start_mark.line + 1}: *{event.anchor} stands for something above; write that out."
-            )
-        return super().compose_node(parent, index)
-
-
-class _Writer(yaml.SafeDumper):
-    """Writes what :class:`_Reader` reads as the same."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-for _kind, _pattern in _PLAIN.items():
-    for _class in (_Reader, _Writer):
-        yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})$"), None, _class, _class)
 
 
 def from_yaml(text: str) -> Experiment:
@@ -60,7 +26,7 @@ def from_yaml(text: str) -> Experiment:
         experiment = _experiment(values)
         experiment.configs()
     except ExperimentError as error:
-        raise ExperimentError(f"Line {_line(lines, error.at)}: {error}", error.at) from None
+        raise ExperimentError(f"Line {marked_yaml.line_of(lines, error.at)}: {error}", error.at) from None
     return experiment
 
 
@@ -78,7 +44,14 @@ def to_yaml(experiment: Experiment) -> str:
     if knobs := {name: dict(given) for name, given in experiment.knobs.items() if given}:
         values["knobs"] = knobs
     return str(
-        yaml.dump(values, Dumper=_Writer, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+        yaml.dump(
+            values,
+            Dumper=marked_yaml.PlainDumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,
+            width=100,
+        )
     )
 
 
@@ -102,53 +75,10 @@ def _is_p(value: Any) -> bool:
 
 
 def _read(text: str) -> tuple[Any, dict[Place, int]]:
-    """What YAML makes of ``text``, and the line at which each part of it begins."""
-    if len(text) > LARGEST_SPEC:
-        raise ExperimentError(f"This is no experiment: it is longer than {LARGEST_SPEC:,} characters.")
-    reader = None
-    lines: dict[Place, int] = {}
     try:
-        reader = _Reader(text)
-        node = reader.get_single_node()
-        if node is None:
-            return {}, lines
-        _note_lines(node, (), lines)
-        return reader.construct_document(node), lines
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"Line {mark.line + 1}" if mark else "The text"
-        raise ExperimentError(f"{line} is not YAML: {error.problem or error.context}.") from None
-    except yaml.YAMLError as error:
-        raise ExperimentError(f"The text is not YAML: {str(error).splitlines()[0]}.") from None
-    except (RecursionError, ValueError, OverflowError) as error:
-        if isinstance(error, ExperimentError):
-            raise
-        raise ExperimentError("The text is not YAML that describes an experiment: it goes too deep.") from None
-    finally:
-        if reader is not None:
-            reader.dispose()
-
-
-def _note_lines(node: yaml.Node, at: Place, lines: dict[Place, int]) -> None:
-    lines[at] = node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _note_lines(item, (*at, index), lines)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*at, str(key.value))
-            if place in lines:
-                raise ExperimentError(
-                    f"Line {key.start_mark.line + 1}: {key.value} is given a second time; the first is on line "
-                    f"{lines[place]}."
-                )
-            _note_lines(value, place, lines)
-            lines[place] = key.start_mark.line + 1
-
-
-def _line(lines: Mapping[Place, int], at: Place) -> int:
-    """The line of the innermost part of ``at`` that the text has."""
-    return next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
+        return marked_yaml.read(text, "an experiment")
+    except marked_yaml.MarkedYamlError as error:
+        raise ExperimentError(str(error)) from None
 
 
 def _experiment(values: Any) -> Experiment:
