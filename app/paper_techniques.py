@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import looks, networks, pictures
 from app.components.diagram import diagram
-from app.components.masks import masks, pack
+from app.components.masks import MASKS_ALONE, masks, pack
 from app.controls import plain_text
 from app.looks import Scene
 from core.dropout import TECHNIQUES
@@ -41,7 +41,7 @@ def section() -> None:
     shown = [looks.field_of(scene, name, {}) for name in PAPERS_OWN]
     payload = pack(
         shown, {}, layer=f"paper {checkpoint.name} {place.title}", classes=checkpoint.classes,
-        frequency_draws=looks.draws_behind(scene), start=START, masks_only=True,
+        frequency_draws=looks.draws_behind(scene), start=START, parts=MASKS_ALONE,
     )  # fmt: skip
     with st.container(key="paper-masks"):
         masks(payload, key="paper-masks-view")

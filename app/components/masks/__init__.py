@@ -21,6 +21,9 @@ _HERE = Path(__file__).parent
 # A weight matrix larger than this is sent as the density of what fell in it, and one unit's row in full.
 MOST_WEIGHTS = 2**18
 DENSITY = 64
+# What the view is made of besides its head lines, as ``pack`` takes it.
+PARTS = ("p", "draws", "cells", "count", "answer", "key", "order", "compare", "unit", "kept", "curve")
+MASKS_ALONE = ("p", "draws", "cells", "count", "answer", "key", "order")
 
 _render = st.components.v2.component(
     "dropscope_masks",
@@ -50,7 +53,7 @@ def pack(
     onward: bool = False,
     start: Mapping[str, float],
     unit: int = 0,
-    masks_only: bool = False,
+    parts: Sequence[str] = PARTS,
 ) -> bytes:
     """All that the browser needs of these techniques, which share image, weights, layer, draws and grid.
 
@@ -58,9 +61,9 @@ def pack(
         kept: technique → (P, N) how often each unit stays, of ``core.inspection.keep_frequency``; may lack some.
         layer: what the layer is called; what a person had chosen in it is kept as long as the name stays.
         frequency_draws: the number of draws behind ``kept``.
-        start: p, draw and unit (from 0) to begin with.
+        start: p, draw and unit (from 0) to begin with; ``sorted`` orders the units by activation.
         unit: whose weights are sent in full where the matrix is too large.
-        masks_only: leave out what Explore shows below the masks: their comparison, the unit's numbers, the plots.
+        parts: of :data:`PARTS`, what is shown.
     """
     body = Body()
     techniques = [_technique(field, kept.get(field.technique), body, unit) for field in fields]
@@ -74,8 +77,8 @@ def pack(
         "band": band(first.grid, frequency_draws),
         "frequency_draws": frequency_draws,
         "onward": onward,
-        "masks_only": masks_only,
         "start": dict(start),
+        "parts": list(parts),
         "plotly": PLOTLY_URL,
         "techniques": techniques,
     }
@@ -135,4 +138,4 @@ def _blocks(fallen: Tensor) -> Tensor:
     return (F.adaptive_avg_pool2d(fallen.float(), size) * 255).round().to(torch.uint8)
 
 
-__all__ = ["masks", "pack"]
+__all__ = ["MASKS_ALONE", "PARTS", "masks", "pack"]

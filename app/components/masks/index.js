@@ -1,6 +1,8 @@
 const TELL_AFTER = 350;
 const PLAY_EVERY = 700;
 const LARGEST_CELL = 22;
+// Of a technique that has the whole width to itself.
+const LARGEST_ALONE = 28;
 const BARS = 3;
 const SCALE_WIDTH = 64;
 
@@ -23,11 +25,14 @@ class Masks {
 
   build() {
     this.bar = make("div", "ds-masks-bar");
-    this.bar.append(this.slider(), this.drawButtons());
+    this.pLabel = this.slider();
+    this.draws = this.drawButtons();
+    this.bar.append(this.pLabel, this.draws);
     this.field = make("div", "ds-panels");
     this.key = make("div", "ds-cell-key");
     const below = make("div", "ds-below");
-    below.append(this.key, this.orderChoice());
+    this.ordering = this.orderChoice();
+    below.append(this.key, this.ordering);
     this.compare = this.compareControl();
     this.root.replaceChildren(this.bar, this.field, below, this.compare, this.detail.root, this.figures.root);
   }
@@ -130,8 +135,10 @@ class Masks {
     this.order = flat && byActivation(this.data.techniques[0].activation.values);
     this.top = Math.max(1e-9, ...this.data.techniques.map((part) => largest(part.activation.values)));
     for (const part of this.data.techniques) part.signed = part.activation.values.some((value) => value < 0);
+    if (first && start.sorted) this.sorted = true;
     this.makePanels();
     this.offer();
+    this.showParts();
     // A large matrix comes with the weights of one unit: ask for those of the unit that is looked at.
     const rowMissing = this.data.techniques.some((part) => part.density && part.row_unit !== this.unit);
     // In another layer another unit is looked at: the address is to name that.
@@ -182,14 +189,30 @@ class Masks {
   offer() {
     const able = this.data.techniques.filter((part) => part.drops === "units");
     const same = able.filter((part) => part.count === able[0].count);
-    const alone = Boolean(this.data.masks_only);
-    this.compare.hidden = alone || same.length < 2;
-    this.detail.root.hidden = this.figures.root.hidden = alone;
+    this.compare.hidden = same.length < 2;
     this.pick.forEach(({ select }, i) => {
       const chosen = same.some((part) => part.name === select.value) ? select.value : same[Math.min(i, same.length - 1)]?.name;
       select.replaceChildren(...same.map((part) => Object.assign(make("option", "", part.title), { value: part.name })));
       if (chosen) select.value = chosen;
     });
+  }
+
+  has(part) {
+    return this.data.parts.includes(part);
+  }
+
+  /** Hides what the page does not ask for. */
+  showParts() {
+    const { kept, moved } = this.figures;
+    const parts = { p: this.pLabel, draws: this.draws, cells: this.field, key: this.key, order: this.ordering, unit: this.detail.root, kept: kept.root, curve: moved.root };
+    for (const [part, node] of Object.entries(parts)) node.hidden = !this.has(part);
+    this.bar.hidden = !this.has("p") && !this.has("draws");
+    this.figures.root.hidden = kept.root.hidden && moved.root.hidden;
+    this.compare.hidden ||= !this.has("compare");
+    for (const { count, bars } of this.panels.values()) {
+      count.hidden = !this.has("count");
+      bars.hidden = !this.has("answer");
+    }
   }
 
   go(change) {
@@ -255,10 +278,8 @@ class Masks {
     for (const button of this.orderButtons) button.setAttribute("aria-pressed", String(button.sorted === (this.sorted && Boolean(this.order))));
     for (const look of this.looks) this.drawPanel(look, this.panels.get(look.part.name));
     if (this.compare.open && !this.compare.hidden) this.drawDifference();
-    if (!this.data.masks_only) {
-      this.detail.show(this);
-      this.figures.show(this);
-    }
+    if (!this.detail.root.hidden) this.detail.show(this);
+    if (!this.figures.root.hidden) this.figures.show(this);
     Object.assign(this.root.dataset, { p: this.p.toFixed(2), draw: this.drawn + 1, unit: this.unit + 1 });
     window.dispatchEvent(new CustomEvent("dropscope-masks", { detail: this }));
     window.dropscopeMasks = this;
@@ -267,7 +288,7 @@ class Masks {
   drawPanel(look, panel) {
     const { part } = look;
     const width = panel.root.clientWidth;
-    panel.plan = arrange(part.units, width, LARGEST_CELL);
+    panel.plan = arrange(part.units, width, this.panels.size > 1 ? LARGEST_CELL : LARGEST_ALONE);
     const how = { order: this.sorted && this.order ? this.order : undefined, colours: this.colours, top: this.top, signed: part.signed, focus: this.unit, bitmap: this.bitmap };
     if (part.drops === "weights") {
       const height = Math.max(96, panel.plan.kind === "grid" ? panel.plan.height : width * 0.6);
