@@ -18,6 +18,7 @@ page = st.navigation(
         st.Page(HERE / "app_pages" / "covariance.py", title="Covariance"),
         st.Page(HERE / "app_pages" / "train.py", title="Train"),
         st.Page(HERE / "app_pages" / "compare.py", title="Compare"),
+        st.Page(HERE / "app_pages" / "lessons.py", title="Lessons"),
         st.Page(HERE / "app_pages" / "paper.py", title="Paper"),
     ],
     position="top",
