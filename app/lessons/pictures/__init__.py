@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from app.lessons.lesson import Picture
-from app.lessons.pictures import masks
+from app.lessons.pictures import masks, passes
 from app.lessons.settings import Settings
 
-KINDS: dict[str, Callable[[Settings], Picture]] = {"masks": masks.read}
+KINDS: dict[str, Callable[[Settings], Picture]] = {"masks": masks.read, "passes": passes.read}
 
 
 def picture(given: Settings) -> Picture:

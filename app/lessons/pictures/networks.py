@@ -1,18 +1,27 @@
 """The network and the image that a lesson's picture is about: shipped ones, so that every lesson works offline."""
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from app import networks, pictures
 from app.lessons.settings import Settings
 from core import checkpoints
 from core.checkpoints import Checkpoint
+from core.dropout import TECHNIQUES
 from core.inspection import Position
 
 NET = "digits-none"
 
 
+def nets(techniques: Iterable[str]) -> list[str]:
+    """The shipped networks that were trained with one of these techniques."""
+    able = {*techniques}
+    return [info.name for info in checkpoints.shipped() if info.technique in able]
+
+
 def net_of(given: Settings) -> str:
-    return given.word("net", [info.name for info in checkpoints.shipped()], NET)
+    return given.word("net", nets(["none", *TECHNIQUES]), NET)
 
 
 def layer_of(given: Settings, net: str) -> Position:
