@@ -319,7 +319,10 @@ def test_a_run_that_somebody_else_has_is_not_taken(foreman: Foreman, store: RunS
     assert store.list() == before
 
 
-def test_the_foreman_leaves_alone_a_run_that_is_at_another_attempt_by_now(foreman: Foreman, store: RunStore) -> None:
+def test_the_foreman_leaves_alone_a_run_that_is_at_another_attempt_by_now(
+    foreman: Foreman, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "cancel", lambda *_, **__: None)
     run_id = in_hand(foreman, store)
     taken(foreman, run_id)
     store.finish(run_id, "lost")
