@@ -14,8 +14,8 @@ import torch
 
 from core.config import ConfigError
 
-# Names of glibc's malloc.h, and the largest value that they take.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _INT_MAX = -1, -3, 2**31 - 1
+# Names of glibc's malloc.h, the largest value that they take, and the largest that the second took in older versions.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _INT_MAX, _OLDER_MAX = -1, -3, 2**31 - 1, 2**25
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -42,7 +42,9 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_TRIM_THRESHOLD, _INT_MAX)
-        libc.mallopt(_M_MMAP_THRESHOLD, _INT_MAX)
+        # Refused, it would stay at its first 128 kB, as setting the other ends its growth.
+        if not libc.mallopt(_M_MMAP_THRESHOLD, _INT_MAX):
+            libc.mallopt(_M_MMAP_THRESHOLD, _OLDER_MAX)
 
 
 def device_name(device: torch.device) -> str:

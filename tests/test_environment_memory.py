@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from core.config import Config
+from core.environment import keep_freed_memory
 from core.training import Trainer
 
 PAGES_OF_64_MB = 64 * 2**20 // 4096
@@ -33,6 +34,23 @@ def test_freed_memory_is_used_again_once_the_process_is_told_to_keep_it(how: str
     done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, timeout=120)
     assert (int(done.stdout) > 9 * PAGES_OF_64_MB) == fresh
     assert (int(done.stdout) < PAGES_OF_64_MB) == (not fresh)
+
+
+def test_a_libc_that_takes_no_more_than_32_mb_is_told_32_mb(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[int, int] = {}
+
+    class Older:
+        def mallopt(self, what: int, value: int) -> int:
+            if what == -3 and value > 32 * 2**20:
+                return 0
+            told[what] = value
+            return 1
+
+    monkeypatch.setattr("core.environment.sys.platform", "linux")
+    monkeypatch.setattr("core.environment.platform.libc_ver", lambda: ("glibc", "2.31"))
+    monkeypatch.setattr("core.environment.ctypes.CDLL", lambda _: Older())
+    keep_freed_memory()
+    assert told == {-1: 2**31 - 1, -3: 32 * 2**20}
 
 
 def test_convolutions_train_channels_last_also_after_a_resume() -> None:

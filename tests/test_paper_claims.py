@@ -159,12 +159,13 @@ def test_what_the_literal_dropcorr_costs_is_read_from_the_benchmarks(form: str, 
     told = [as_json(Result("layers", *pair, where, 0.04, 0.001, 40.5, 39.0, 42.0, 9)) for pair in names]
     lines = "\n".join(json.dumps(each) for each in told)
     content = {"lines": lines, "list": json.dumps(told), "document": json.dumps({"findings": told}, indent=1)}
-    (tmp_path / "box.json").write_text(content[form])
+    name = "box.jsonl" if form == "lines" else "box.json"  # as the README has it for what the command prints
+    (tmp_path / name).write_text(content[form])
     found = cost.literal(tmp_path)
     assert [(each.how, each.ratio, each.low, each.high) for each in found] == [("eigendecomposition", 40.5, 39.0, 42.0)]
     assert found[0].where == "box: B=100, N=1000, cpu, 2 threads"
     assert cost.literal(tmp_path / "nowhere") == []
-    (tmp_path / "box.json").write_text("{")
+    (tmp_path / name).write_text("{")
     with pytest.raises(DataError, match="measure again or delete it"):
         cost.literal(tmp_path)
 

@@ -156,7 +156,14 @@ def test_work_that_cannot_be_captured_goes_on_without_and_says_why_once() -> Non
     class Failing(Watching):
         def capture(self, work: Callable[[], None]) -> Callable[[], None]:
             self.said.append("capture")
-            raise RuntimeError("operation not permitted when stream is capturing\nand much more")
+            try:
+                raise RuntimeError("operation not permitted when stream is capturing\nand much more")
+            finally:
+                self.end()
+
+        def end(self) -> None:
+            """As a capture ends that has failed."""
+            raise RuntimeError("operation failed due to a previous error during capture")
 
     done: list[int] = []
     graphs = Failing()

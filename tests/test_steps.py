@@ -1,5 +1,6 @@
 """What a step is said to have done is what it did: tensors of the step itself, and the statistics of its masks."""
 
+import gc
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,17 @@ def test_a_batch_tells_its_images_loss_answers_and_updates(few: Dataset) -> None
     assert list(norms) == ["Features (1)", "Features (2)", "Hidden 1", "Hidden 2", "Output"]
     expected = math.hypot(moved["output.weight"], moved["output.bias"])
     assert norms["Output"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_nothing_is_kept_of_a_step_but_its_batch(few: Dataset, name: str) -> None:
+    """What is left would hold all weights as they were, and on a GPU keep steps from being captured."""
+    batch = taken(trainer(few, technique=name))
+
+    gc.collect()
+
+    assert batch.places
+    assert not [each for each in gc.get_objects() if type(each) is capture.Capture]
 
 
 def test_the_loss_of_a_batch_is_that_of_its_record(few: Dataset) -> None:

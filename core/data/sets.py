@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -211,8 +211,9 @@ def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 
-# Kept, because a copy to a GPU in every step would wait for the device and could not be captured in a CUDA graph.
-@lru_cache(maxsize=32)
+# Kept, because a copy to a GPU in every step would wait for the device and could not be captured in a CUDA graph; for
+# good, because a graph that was captured reads them where they are.
+@cache
 def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """Float32 (C, 1, 1) each, with (x/255 - mean)/std = x·scale + shift."""
     centre, spread = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std))

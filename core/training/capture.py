@@ -48,6 +48,8 @@ class Capture:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._hooks.close()
+        # They hold the step's graph, which by the hooks for gradients holds this object: nothing would ever free them.
+        self._activated.clear()
 
     def batch(self, examples: Split, classes: tuple[str, ...], technique: str, record: Progress) -> Batch:
         """What the step that was taken, and led to ``record``, did to ``examples``, its batch."""

@@ -76,18 +76,28 @@ class Replay:
             graphs.warm(self._once)
             return
         if self._replay is None:
-            try:
-                self._replay = graphs.capture(self._once)
-            except RuntimeError as error:
-                self._graphs = None
-                self.problem = f"Steps are not captured as a CUDA graph: {str(error).partition(chr(10))[0]}"
-                self._once()
-                return
+            self._replay = self._captured(graphs)
         self._replay()
+
+    def _captured(self, graphs: Graphs) -> Work:
+        """The work as a graph, or as it is where it cannot be captured."""
+        try:
+            return graphs.capture(self._once)
+        except RuntimeError as error:
+            self._graphs = None
+            self.problem = f"Steps are not captured as a CUDA graph: {_first_of(error)}"
+            return self._once
 
     def _once(self) -> None:
         assert self._index is not None
         self._work(self._index)
+
+
+def _first_of(error: BaseException) -> str:
+    """The first line of what went wrong first: that a capture cannot be ended follows from it, and tells little."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).partition("\n")[0]
 
 
 class CudaGraphs:
