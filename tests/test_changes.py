@@ -387,6 +387,32 @@ def test_the_network_of_a_changed_run_evaluates_as_it_was_trained_last(
     assert command.endswith(" before step 1")
 
 
+def test_a_change_that_the_saved_state_holds_has_its_mark_though_the_process_was_killed_before(
+    store: RunStore, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = store.create(SMALL.to_dict(), owner=processes.owner_of())
+    trainer, keeper = Trainer(SMALL, digits), Keeper(store, store.get(run_id))
+    keeper.restore(trainer)
+    trainer.advance(steps=1)
+    keeper.save(trainer)
+    for changes in ({"lr": 0.01}, {"p": [0.1, 0.2, 0.3]}):
+        store.order(run_id, changes, lambda _: None)
+    with monkeypatch.context() as killed:
+        killed.setattr(store, "mark", lambda *_, **__: _interrupt())
+        with pytest.raises(InterruptedError):
+            keeper.adjust(trainer)
+    assert (store.get(run_id).marks, len(store.orders(run_id))) == ((), 2)
+
+    for _ in range(2):  # the second finds nothing left to do
+        trainer, keeper = Trainer(SMALL, digits), Keeper(store, store.get(run_id))
+        keeper.restore(trainer)
+        keeper.adjust(trainer)
+        assert trainer.advance(steps=1).lr == 0.01
+        (mark,) = store.get(run_id).marks
+        assert (mark["step"], mark["changes"]) == (1, [{"name": "lr", "before": SMALL.lr, "after": 0.01}])
+        assert (store.orders(run_id), len(refusals(store, run_id))) == ([], 1)
+
+
 @pytest.mark.parametrize("when", [3, 4], ids=["a change that the saved state holds", "one after it"])
 def test_a_run_that_fails_from_a_change_goes_on_once_that_is_taken_back(
     engine: LocalEngine, store: RunStore, digits: Dataset, monkeypatch: pytest.MonkeyPatch, when: int

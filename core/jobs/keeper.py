@@ -58,6 +58,8 @@ class Keeper:
             self.store.record(self.run.id, records, attempt=self.run.attempt)
         if step == 0:
             self._snapshot(trainer, 0)
+        if state is not None:
+            self._mark_what_was_made(state)
         if self.run.marks:
             trainer.plan((mark["step"], mark["changes"]) for mark in self.run.marks)
         self._saved_step = None if state is None else trainer.step
@@ -81,7 +83,7 @@ class Keeper:
         }
         if trainer.step == self._saved_step:
             # A change that is taken back leaves no mark, so the state of this very step must not hold it either.
-            self.save(trainer)
+            self.save(trainer, {"orders": [order.key for order in orders], "mark": mark, "refused": refused})
         self.store.mark(self.run.id, orders, mark, refused, attempt=self.run.attempt)
 
     def take(self, progress: Progress, trainer: Trainer, *, single: bool = False) -> None:
@@ -104,13 +106,16 @@ class Keeper:
         if single or progress.kind != "step" or time.monotonic() - self._written >= WRITE_EVERY:
             self._flush()
 
-    def save(self, trainer: Trainer) -> None:
-        """Save the state to resume from and the weights, then store the records."""
+    def save(self, trainer: Trainer, made: dict[str, Any] | None = None) -> None:
+        """Save the state to resume from and the weights, then store the records.
+
+        ``made``: the orders that the state holds and the store has no mark of yet.
+        """
         started = time.monotonic()
         # The last record may lie before this, or after it where a run goes on from an earlier state.
         self.latest |= {"step": trainer.step, "epoch": trainer.epoch}
         state = {"trainer": trainer.state(), "step": trainer.step, "records": self._pending, "latest": self.latest}
-        self.store.save_state(self.run.id, state)
+        self.store.save_state(self.run.id, state | {"made": made})
         self._save_weights(trainer)
         self._flush()
         self._saved_step = trainer.step
@@ -140,6 +145,14 @@ class Keeper:
                 raise
             raise self.store.damaged_state(self.run.id) from error
         return step, records
+
+    def _mark_what_was_made(self, state: dict[str, Any]) -> None:
+        """Mark what the saved state holds, where the process was killed before: made again it would change nothing."""
+        if made := state.get("made"):
+            orders = [order for order in self.store.orders(self.run.id) if order.key in made["orders"]]
+            if orders:
+                self.store.mark(self.run.id, orders, made["mark"], made["refused"], attempt=self.run.attempt)
+                self.run = self.store.get(self.run.id)
 
     def _save_weights(self, trainer: Trainer) -> None:
         # The network is named, the images are described: weights must load without the data set at hand.
