@@ -135,6 +135,8 @@ class View {
       this.wishes.delete(id);
       this.rows.get(id)?.refuse(refused.sentence);
     }
+    // Below an open panel it may lie beyond the edge of the screen.
+    this.rows.get(refused.ids[0])?.trouble.scrollIntoView({ block: "nearest" });
     this.show();
   }
 
