@@ -121,6 +121,8 @@ def described(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Run → what the component shows of it: what tells it from the others, and a look that only its seeds share."""
     apart = variants.distinctions(runs)
     mixed = [key for key in ("dataset", "network") if len({str(run.config.get(key)) for run in runs}) > 1]
+    widths = {run.id: float(run.config.get("width", Config.width)) for run in runs}
+    mixed_widths = len(set(widths.values())) > 1
     settings: dict[str, list[tuple[str, ...]]] = {}
     shown = {}
     for run in runs:
@@ -128,6 +130,7 @@ def described(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         setting = (
             *([] if run.config.get("p") is None else [f"p {p_text(run.config['p'])}"]),
             *(PurePath(str(run.config.get(key))).name for key in mixed),
+            *([f"width {widths[run.id]:g}"] if mixed_widths else []),
             *(f"{key} {value}" for key, value in apart[run.id].items() if key not in ("p", "network")),
         )
         known = settings.setdefault(name, [])

@@ -83,6 +83,21 @@ def test_settings_of_a_technique_are_told_apart_by_look_and_words_and_seeds_only
     )
 
 
+def test_data_sets_networks_and_widths_are_told_where_they_are_not_the_same() -> None:
+    same = {"technique": "dropact", "p": 0.5}
+    others = ({"network": "mnist"}, {"dataset": "/images/cats"}, {"width": 0.5})
+    for other in others:
+        begun(**same)
+        begun(**same | other)
+        *_, one, two = watching.described(services.store().list()[:2][::-1]).values()
+        assert one["style"]["marker"] != two["style"]["marker"] or one["style"]["dash"] != two["style"]["dash"], other
+        assert (one["detail"], two["detail"]) == {
+            "network": ("p 0.5 · auto · seed 0", "p 0.5 · mnist · seed 0"),
+            "dataset": ("p 0.5 · digits · seed 0", "p 0.5 · cats · seed 0"),
+            "width": ("p 0.5 · width 1 · seed 0", "p 0.5 · width 0.5 · seed 0"),
+        }[next(iter(other))]
+
+
 def test_of_many_runs_the_part_where_one_trains_is_shown_and_any_other_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalEngine, "advance", lambda self: None)
     shown: list[list[str]] = []
@@ -113,6 +128,29 @@ def test_what_is_wished_of_all_is_done_to_runs_that_are_not_shown_too(
     monkeypatch.setattr(services, "act", lambda verb, ids: acted.append((verb, list(ids))))
     watching.carry_out({"verb": "stop"} | wish, ["0", "1", "2"])
     assert acted == [("stop", [str(i) for i in stopped])]
+
+
+def test_why_a_wish_was_refused_is_told_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict[str, Any] = {}
+    monkeypatch.setattr(watching.st, "session_state", state)
+    assert watching.recently_refused() is None
+    why = {"turn": "1", "ids": ["0"], "sentence": "No."}
+    state["refused"] = (watching.time.monotonic(), why)
+    assert watching.recently_refused() == why
+    state["refused"] = (watching.time.monotonic() - watching.REFUSED_SECONDS, why)
+    assert watching.recently_refused() is None
+
+
+def test_what_was_started_together_last_is_watched_where_nothing_trains_and_no_run_is_asked_for() -> None:
+    store, ids = RunStore(), [begun(seed=seed) for seed in range(4)]
+    for run_id in ids:
+        store.finish(run_id, "done")
+    started = dict(zip(ids, (0.0, 100.0, 100.0 + watching.TOGETHER, 100.0 + 2 * watching.TOGETHER), strict=True))
+    runs = [replace(run, created=started[run.id]) for run in store.list()]
+    assert [run.id for run in watching.watched_runs([], runs)] == ids[1:], "each began soon after the one before"
+    assert [run.id for run in watching.watched_runs([ids[0]], runs)] == ids[:1]
+    live = [replace(run, status="running") if run.id == ids[1] else run for run in runs]
+    assert [run.id for run in watching.watched_runs([ids[0]], live)] == ids[:2]
 
 
 @pytest.mark.parametrize(
