@@ -101,8 +101,10 @@ def verdict(rows: pd.DataFrame, kind: str = "technique") -> str:
         least = int(stats["n"].min())
         whose = "" if len(few) == len(stats) else f" of {listed(few)}"
         do = "does" if least == 1 else "do"
+        first = [str(row["variant"]) for _, row in stats.iterrows() if math.isclose(row["accuracy"], best["accuracy"])]
+        have = "has" if len(first) == 1 else "share"
         return (
-            f"{best['variant']} has the highest mean, {score}, but {seeds_of(least)}{whose} {do} not allow a ranking: "
+            f"{listed(first)} {have} the highest mean, {score}, but {seeds_of(least)}{whose} {do} not allow a ranking: "
             f"a difference can be chance. Train at least {FEWEST_SEEDS} seeds of each."
         )
     return _ranking(rows, stats, score, kind)

@@ -260,6 +260,8 @@ def test_too_few_seeds_allow_no_ranking_and_the_verdict_says_which() -> None:
         "standard has the highest mean, 91.0 %, but 2 seeds of dropact do not allow a ranking: a difference can be "
         "chance. Train at least 3 seeds of each."
     )
+    tied = {"standard": [0.9], "dropact": [0.8], "dropinv": [0.9]}
+    assert comparison.verdict(rows_of(tied)).startswith("standard and dropinv share the highest mean, 90.0 %, but one")
 
 
 def test_one_technique_alone_asks_for_a_second() -> None:
