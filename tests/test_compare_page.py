@@ -184,3 +184,23 @@ def test_the_web_page_holds_the_confusion_matrices_that_are_shown(monkeypatch: p
         assert [figure["square"] for figure in figures] == squares
         assert page.count('<figure class="ds-figure">') == len(squares)
         assert run.name in figures[-1]["title"] or shown == "false"
+
+
+def test_the_web_page_says_which_groups_pool_several_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, Callable[[], str]] = {}
+    monkeypatch.setattr("app.compare_files.offer", lambda content, label, *_: offered.update({label: content}))
+    tagged("none", 0, 0.9, "monday")
+    tagged("standard", 0, 0.8, "monday")
+    compare(by="Tags")
+    assert "Pooled from several settings: monday (2)" in offered["All as a web page"]()
+
+
+def test_a_run_that_is_deleted_leaves_the_address() -> None:
+    run = trained("none", 0, 0.9)
+    trained("none", 1, 0.9)
+    test = compare(runs=run)
+    assert run in test.query_params["runs"]
+    test.button(key="delete").click().run()
+    assert not test.exception
+    assert "runs" not in test.query_params
+    assert "The address names" not in words(test)
