@@ -54,7 +54,7 @@ def dropcorr() -> None:
     found = cost.literal()
     if not found:
         st.markdown("No measurement is kept here. This makes one:")
-        st.code(COMMAND, language="sh", wrap_lines=True)
+        st.code(f"{COMMAND} --json > tests/benchmarks/results/layers.jsonl", language="sh", wrap_lines=True)
         return
     for each in found:
         st.markdown(plain_text(

@@ -18,12 +18,12 @@ PAPER_NAME = "The paper, one run"
 
 def beside_the_paper(summary: pd.DataFrame, paper: Mapping[str, float], table: str) -> Chart:
     """Test accuracies: ours with one sd over seeds, of ``core.comparison.summary``, and the paper's."""
-    names = [*(name for name in paper if name in set(summary["technique"])),
-             *(name for name in summary["technique"] if name not in paper)]  # fmt: skip
     ours = summary.set_index("technique")
-    legend = looks({title(name): name for name in names})
+    names = [*paper, *(name for name in ours.index if name not in paper)]
+    trained = [name for name in names if name in ours.index]
+    legend = looks({title(name): name for name in trained})
     figure = go.Figure()
-    for name in names:
+    for name in trained:
         row, look = ours.loc[name], legend[title(name)]
         outline = {"width": 1.5, "color": look.light}
         sd = 0.0 if pd.isna(row["accuracy_sd"]) else float(row["accuracy_sd"])
@@ -33,9 +33,8 @@ def beside_the_paper(summary: pd.DataFrame, paper: Mapping[str, float], table: s
             error_y={"type": "data", "array": [100 * sd], "color": look.light, "thickness": 1.5, "width": 4},
             hovertemplate=f"{plotly_text(title(name))}<br>%{{y:.2f}} % (n = {row['n']})<extra></extra>",
         )  # fmt: skip
-    known = [name for name in names if name in paper]
     figure.add_scatter(
-        x=[title(name) for name in known], y=[100 * paper[name] for name in known], mode="markers",
+        x=[title(name) for name in paper], y=[100 * share for share in paper.values()], mode="markers",
         legendgroup=PAPER_NAME, hovertemplate="%{x} in the paper<br>%{y:.2f} %<extra></extra>",
         marker={"symbol": PAPER.marker, "size": 12, "color": PAPER.light, "line": {"width": 2, "color": PAPER.light}},
     )  # fmt: skip
@@ -43,7 +42,7 @@ def beside_the_paper(summary: pd.DataFrame, paper: Mapping[str, float], table: s
     axis = {"categoryorder": "array", "categoryarray": [title(name) for name in names], "tickangle": -30}
     figure.update_layout(xaxis={**axis, "type": "category", "range": [-0.5, len(names) - 0.5]}, template=None)
     heading = f"Test accuracy (%) beside {table}"
-    told = [f"{title(name)} {100 * ours.loc[name, 'accuracy']:.2f} %"
+    told = [f"{title(name)} " + (f"{100 * ours.loc[name, 'accuracy']:.2f} %" if name in trained else "not trained")
             + (f", paper {100 * paper[name]:.2f} %" if name in paper else "") for name in names]  # fmt: skip
     return Chart(figure, heading, f"{heading}: {'; '.join(told)}", {**legend, PAPER_NAME: PAPER})
 

@@ -12,8 +12,8 @@ from app.paper_words import title
 from core.comparison import seeds_of
 from core.reproduce import choices
 
-LEAD = """The paper fixes k = ⌊pN⌋ and lets only active units fall. After a ReLU many rest at 0, so three questions
-remain, and each answer is another technique."""
+LEAD = """The paper fixes k = ⌊pN⌋, and of DropAct and DropInv it says that only active units fall; after a ReLU many
+rest at 0. Three questions remain, and each answer is another technique."""
 QUESTIONS = {
     "Fewer than k units are active": """`count="layer"` takes the paper at its word: min(k, active) fall, and a
 sparse layer can lose every active unit. Such an example is *dead*: nothing of it reaches the layers behind.
@@ -22,7 +22,7 @@ sparse layer can lose every active unit. Such an example is *dead*: nothing of i
 average with dropout as without. The paper's formula y = f(Wx) ∘ m has no such factor. `rescale="none"` follows it;
 `"uniform"` divides by the share of units that stayed; `"mass"` makes the sum of the activations what it was.""",
     "And at test time?": """The paper does not say; ours returns the input unchanged. Without scaling, then, the
-layers behind get more in testing than they ever did in training, above all after DropAct, which takes the largest.""",
+layers behind get more in testing than in training, above all after DropAct, which takes the largest.""",
 }
 
 

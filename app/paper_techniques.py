@@ -24,9 +24,9 @@ The same as a race: every unit draws a time from an exponential distribution wit
 which makes the layer sparser; the paper calls it attention to the most important neurons. It is the same race with
 rate 1/x.""",
     "dropcorr": """Takes away what speaks together. A random vector s is drawn with the covariance S of the units
-over the batch, and the k units with the largest s fall: correlated units are large together, so they fall together.
-The paper builds S, N × N numbers, at every step. A random mix of the batch's own centred activations has exactly
-that covariance, and no matrix is built.""",
+over the batch, and the k units with the largest s fall, their score being −s: correlated units are large together,
+so they fall together. The paper builds S, N × N numbers, at every step. A random mix of the batch's own centred
+activations has exactly that covariance, and no matrix is built.""",
 }
 
 

@@ -110,5 +110,8 @@ def test_a_handout_prints_on_a_few_pages_of_a4_without_controls(page: Page, serv
     page.emulate_media(media="print")
     for hidden in ("header[data-testid=stHeader]", ".st-key-lesson-tools", ".ds-masks-bar"):
         assert not page.locator(hidden).first.is_visible(), hidden
+    page.emulate_media(media="print", color_scheme="dark")
+    ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
     printed = page.pdf(format="A4", prefer_css_page_size=True)
     assert 2 <= printed.count(b"/Type /Page\n") <= 6

@@ -44,9 +44,9 @@ def overview(found: list[Lesson]) -> None:
     st.title("Lessons", anchor=False)
     st.html(LEAD)
     cards = [
-        {"key": x.key, "number": x.number, "title": x.title, "about": x.about, "minutes": x.minutes,
+        {"key": x.key, "number": place, "title": x.title, "about": x.about, "minutes": x.minutes,
          "steps": len(x.steps)}
-        for x in found
+        for place, x in enumerate(found, 1)
     ]  # fmt: skip
     chosen = lesson_list(cards)
     if chosen in {lesson.key for lesson in found}:
@@ -62,7 +62,7 @@ def teach(lesson: Lesson, found: list[Lesson]) -> None:
     presenting = st.query_params.get("present") == "true"
     with st.container(key="lesson-presenting" if presenting else "lesson-reading"):
         with st.container(key="lesson-tools", horizontal=True, vertical_alignment="center"):
-            head(lesson, number, presenting)
+            head(lesson, found.index(lesson) + 1, number, presenting)
         with st.container(key="lesson-stage"):
             told = answered(step, said)
             with st.container(key="lesson-words"):
@@ -92,11 +92,11 @@ def step_number(lesson: Lesson) -> int:
     return 1
 
 
-def head(lesson: Lesson, number: int, presenting: bool) -> None:
+def head(lesson: Lesson, place: int, number: int, presenting: bool) -> None:
     count = len(lesson.steps)
     dots = "".join(f'<span class="{"ds-reached" if i < number else ""}"></span>' for i in range(count))
     st.html(
-        f'<p class="ds-step-head">Lesson {lesson.number} · {html_text(lesson.title)} · step {number} of {count}'
+        f'<p class="ds-step-head">Lesson {place} · {html_text(lesson.title)} · step {number} of {count}'
         f'<span class="ds-dots" aria-hidden="true">{dots}</span></p>'
     )
     st.space("stretch")
@@ -173,7 +173,7 @@ def handout(lesson: Lesson) -> None:
         st.caption("Print this page (Ctrl+P or ⌘P): it fits A4.")
         st.space("stretch")
         st.button("Back to the lesson", key="lesson-handout-end", on_click=go, kwargs={"handout": None})
-    st.title(f"{lesson.number} · {plain_text(lesson.title)}", anchor=False)
+    st.title(plain_text(lesson.title), anchor=False)
     st.markdown(plain_text(lesson.about))
     for number, step in enumerate(lesson.steps, 1):
         with st.container(key=f"handout-step-{number}"):

@@ -17,8 +17,8 @@ from core.significance import FEWEST_PAIRS
 
 NAMES = {"mnist": ("Figure 1", "Figure 2", "Table 1"), "cifar10": ("Figure 3", "", "Table 2")}
 LEAD = """<p class="ds-lead">“Activation Dropout, Inverse Dropout and Correlated Dropout” by I. M. Gavier proposes three
-techniques and compares them on two data sets, with one run each. Here are the techniques, the same experiments over
-several seeds, and what they allow to say about each claim.</p>"""
+techniques and compares them on two data sets, with one run each. Here are the techniques, the same experiments, seed by
+seed, and what they allow to say about each claim.</p>"""
 
 
 def page() -> None:
@@ -77,7 +77,9 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
     """What was run, and in what it departs from the paper."""
     main = found[found["group"] == MAIN]
     runs = found.drop_duplicates(["setting", "seed"])
-    seeds = comparison.seeds_of(main["seed"].nunique())
+    counts = main.groupby("setting")["seed"].nunique()
+    seeds = comparison.seeds_of(counts.max())
+    seeds = f"{seeds} each" if counts.min() == counts.max() else f"up to {seeds}"
     epochs = " and ".join(str(number) for number in sorted(main["epochs"].unique()))
     machines = runs[["device_name", "threads", "precision"]].drop_duplicates().itertuples(index=False)
     where = comparison.listed(
@@ -86,7 +88,7 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
     torch = comparison.listed(sorted(set(runs["torch"])))
     return (
         f"{len(runs)} runs on {paper_figures.data_of(found)}: the paper's network and settings, {epochs} epochs of its "
-        f"techniques with {seeds} each; its curves have about {EPOCHS[dataset]} epochs, of one run. Trained on "
+        f"techniques with {seeds}; its curves have about {EPOCHS[dataset]} epochs, of one run. Trained on "
         f"{where}; PyTorch {torch}."
     )
 

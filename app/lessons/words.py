@@ -71,7 +71,7 @@ def filled(text: str, facts: Facts) -> str:
 def _written(value: Fact, form: str | None) -> str:
     if isinstance(value, str):
         return value
-    return format(value, form or ("," if isinstance(value, int) else ".2f"))
+    return format(value, form or ("," if isinstance(value, int) else ".2f")).replace("-", "−")
 
 
 def _check_format(form: str | None) -> None:
