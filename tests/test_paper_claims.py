@@ -129,6 +129,14 @@ def test_one_difference_alone_contradicts_a_claim_about_all() -> None:
     assert judge(claim, with_settings(rows)).word == FAILS
 
 
+@pytest.mark.parametrize("column", ["device_name", "device", "threads", "precision"])
+def test_times_that_differ_in_more_than_the_technique_decide_nothing(column: str) -> None:
+    rows = made_up()
+    rows.loc[rows["technique"] == "dropcorr", column] = "another"
+    told = judge(next(claim for claim in CLAIMS if claim.key == "thousandfold"), with_settings(rows))
+    assert (told.word, told.apart) == (OPEN, True)
+
+
 def test_times_of_two_machines_and_tests_after_unequal_epochs_decide_nothing() -> None:
     claims = {claim.key: claim for claim in CLAIMS}
     rows = made_up()

@@ -106,8 +106,8 @@ def test_the_table_has_a_row_an_epoch_of_each_run_that_is_done(store: RunStore, 
     first, second, third, fourth = plan.configs()
     for config in (fourth, first, second):  # in another order than the plan's
         trained(store, config)
-    trained(store, third, until=1)
     store.change(trained(store, third), lambda _: {"experiment": "another"})
+    trained(store, third, until=1)
     frame = collect(store, "mnist")
     assert [*zip(frame["technique"], frame["seed"], frame["epoch"], strict=True)] == [
         ("none", 1, 1), ("none", 1, 2), ("dropact", 0, 1), ("dropact", 0, 2), ("dropact", 1, 1), ("dropact", 1, 2),
