@@ -103,15 +103,15 @@ def test_words_mark_what_they_speak_of_and_a_link_brings_the_step_back(page: Pag
     assert "lesson=masks&step=2&said=1" in page.locator('[data-testid="stCode"]').inner_text()
 
 
-def test_a_handout_prints_on_a_few_pages_of_a4_without_controls(page: Page, server: Server) -> None:
-    page.goto(f"{server.url}/lessons?lesson=masks&handout=true")
-    page.locator(".ds-masks canvas").nth(4).wait_for()
-    at_rest(page)
-    page.emulate_media(media="print")
-    for hidden in ("header[data-testid=stHeader]", ".st-key-lesson-tools", ".ds-masks-bar"):
-        assert not page.locator(hidden).first.is_visible(), hidden
-    page.emulate_media(media="print", color_scheme="dark")
-    ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-    assert page.evaluate(ground) == "rgb(255, 255, 255)"
-    printed = page.pdf(format="A4", prefer_css_page_size=True)
+def test_a_handout_prints_light_on_a_few_pages_of_a4_without_controls(browser: Browser, server: Server) -> None:
+    with tab(browser, dark=True) as page:
+        page.goto(f"{server.url}/lessons?lesson=masks&handout=true")
+        page.locator(".ds-masks canvas").nth(4).wait_for()
+        at_rest(page)
+        page.emulate_media(media="print")
+        for hidden in ("header[data-testid=stHeader]", ".st-key-lesson-tools", ".ds-masks-bar"):
+            assert not page.locator(hidden).first.is_visible(), hidden
+        ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        page.wait_for_function(f"{ground} === 'rgb(255, 255, 255)'")
+        printed = page.pdf(format="A4", prefer_css_page_size=True)
     assert 2 <= printed.count(b"/Type /Page\n") <= 6
