@@ -169,7 +169,7 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, server: Server, dark: b
         stopped(page)
         page.goto(f"{server.url}/compare")
         page.get_by_role("heading", name="Runs").wait_for()
-        assert overflow(page) == 0
+        wait_until(lambda: overflow(page) == 0, "Compare stays wider than the phone")
 
 
 def test_the_theme_is_chosen_in_the_header_of_a_phone_too(browser: Browser, server: Server) -> None:
