@@ -147,7 +147,7 @@ class LocalEngine:
     def cancel(self, run_id: str, force: bool = False) -> Run:
         """Stop a run at its next step, weights and state saved; with ``force`` end its process at once.
 
-        One that has ended is left as it is. A run that has not stopped 10 s later is ended by whoever polls.
+        One that has ended is left as it is. A run that has not stopped in time is ended by whoever polls.
         """
         run = self.store.change(run_id, partial(cancelled, saved=self.store.has_state(run_id)))
         if force and run.live and run.owner:

@@ -9,7 +9,8 @@ from core.jobs import processes
 from core.runs import Owner, Run, StoreError
 
 # A worker looks for requests several times a second; one that has not stopped after this long is ended by force.
-FORCE_AFTER = 10.0
+# A second before the ten that are allowed, as looking and ending take their time.
+FORCE_AFTER = 9.0
 
 Changes = dict[str, Any]
 
