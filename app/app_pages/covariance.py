@@ -1,10 +1,9 @@
 """Covariance: which units vary together, and which fall together."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -27,11 +26,12 @@ from app.controls import (
 )
 from app.names import techniques
 from app.networks import layer_title, network, network_control, stamp
+from app.pair_panels import UNITS, Panel, figures, panels
 from app.pairs import AROUND, FALLING, Shown, Source, UnavailableError
 from app.theme import style
 from core.checkpoints import Checkpoint
 from core.dropout import TECHNIQUES
-from core.inspection.covariance import Matrix, as_correlation, block_size, blocks, varying
+from core.inspection.covariance import Matrix
 from core.inspection.together import Agreement
 
 TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
@@ -39,7 +39,6 @@ NEVER = "0"
 PARTS = ("warnings", "main", "techniques", "ways", "picture", "refresh", "rest")
 # Snapshots between two estimates of the covariance.
 REFRESHES = (1, 2, 4, 8)
-BY = {"index": "by index", "variance": "largest variance first", "cluster": "by clustering"}
 AGREEMENT = (
     "Agreement: how a pair's value goes along with how often the pair falls together, as a correlation over all pairs "
     "of units that change, with its 95 % interval. Pairs that share a unit are not independent, so the interval comes "
@@ -50,23 +49,10 @@ CHANGE = (
     "Variance: of all units together, against that without dropout. Mean |r|: of the correlations of all pairs. "
     "Directions: in how many the units vary, (Σλ)² / Σλ² over the eigenvalues λ of the covariance."
 )
-UNITS = {"covariance": "activation²", "correlation": "−1 to 1"}
 A_ROW = 3
 
 LEAD = """<p class="ds-lead">Each cell is a pair of units. Units that are active on the same images have a covariance
 above 0. DropCorr drops such units together; Standard drops each on its own. Compare the patterns.</p>"""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One matrix: its ``title`` with the ``unit`` in it, what it shows in words, and whether it has negative values."""
-
-    key: str
-    title: str
-    unit: str
-    alt: str
-    matrix: Matrix
-    diverging: bool
 
 
 def page() -> None:
@@ -181,19 +167,6 @@ def draw(parts: dict[str, Any], shown: Shown, net: Checkpoint) -> None:
         numbers(shown, net, able)
 
 
-def panels(shown: Shown, able: Sequence[str]) -> list[Panel]:
-    """The activations without dropout, and beside them each technique."""
-    before = pairs.before(shown.source)
-    if shown.view == FALLING:
-        return [activations_panel(shown, before, "without dropout", "before"),
-                *(falling_panel(shown, name) for name in able)]  # fmt: skip
-    found = [activations_panel(shown, before, "before dropout", "before")]
-    for name in able:
-        after = pairs.after(shown.source, name, shown.p)
-        found.append(activations_panel(shown, after, f"after {TITLES[name]}", f"after-{name}"))
-    return found
-
-
 def possible(shown: Shown) -> tuple[list[str], list[UnavailableError]]:
     """The chosen techniques that the view can show, and why it cannot show the others."""
     compute = pairs.falling if shown.view == FALLING else pairs.after
@@ -207,43 +180,12 @@ def possible(shown: Shown) -> tuple[list[str], list[UnavailableError]]:
     return able, reasons
 
 
-def activations_panel(shown: Shown, covariance: Matrix, when: str, key: str) -> Panel:
-    matrix = varying(covariance) if shown.measure == "covariance" else as_correlation(covariance)
-    title = f"{shown.measure.capitalize()} {when} ({UNITS[shown.measure]})"
-    values = tables.pair_values(matrix)
-    share = f"{100 * np.mean(values > 0):.0f} % of the pairs are above 0" if len(values) else "no unit varies"
-    return Panel(key, title, UNITS[shown.measure], f"{title}, {BY[shown.order]}: {share}.", matrix, True)
-
-
-def falling_panel(shown: Shown, name: str) -> Panel:
-    title, unit = f"{TITLES[name]}: pairs that fall together (% of masks)", "% of masks"
-    matrix = pairs.falling(shown.source, name, shown.p).frequency
-    if shown.excess:
-        title, unit = f"{TITLES[name]}: together more than by chance (% of masks)", "% of masks above chance"
-        matrix = pairs.beyond_chance(shown.source, name, shown.p)
-    r = pairs.agreed(shown.source, name, shown.p, shown.measure)
-    alt = (
-        f"{title}, {BY[shown.order]}, p {shown.p:g}. Its correlation with the {shown.measure} is {tables.interval(r)}."
-    )
-    return Panel(f"falling-{name}", title, unit, alt, 100 * matrix, shown.excess)
-
-
 def matrices(shown: Shown, panels: Sequence[Panel]) -> None:
-    """Panels side by side, those of one unit in the same colours."""
-    order = pairs.ordered(shown.source, shown.order)
-    axis = charts.unit_axis(order, block_size(len(order)), BY[shown.order])
+    """Panels side by side."""
     across = 2 if len(panels) in (2, 4) else A_ROW
-    for start in range(0, len(panels), across):
-        for column, panel in zip(st.columns(across, gap="medium"), panels[start:], strict=False):
-            alike = (
-                [other.matrix for other in panels if other.unit == panel.unit] if shown.one_scale else [panel.matrix]
-            )
-            limit = 1.0 if panel.unit == UNITS["correlation"] else None
-            scale = charts.scale_of(alike, diverging=panel.diverging, limit=limit)
-            shown_unit = "" if limit else panel.unit
-            chart = charts.heatmap(
-                blocks(panel.matrix, order), axis, scale, title=panel.title, unit=shown_unit, alt=panel.alt
-            )
+    drawn = list(zip(panels, figures(shown, panels), strict=True))
+    for start in range(0, len(drawn), across):
+        for column, (panel, chart) in zip(st.columns(across, gap="medium"), drawn[start:], strict=False):
             with column:
                 plot(chart, key=panel.key)
 
