@@ -24,13 +24,15 @@ from core.jobs.places import Turn
 from core.runs import Run, RunStore, StoreError, steps
 from core.runs.steps import Batch
 from core.sweep import Experiment
-from core.sweep.running import Planned, begin, plan
+from core.sweep.running import Planned, begin, matched, plan
 
 if TYPE_CHECKING:
     from core.confusion import Confusion
 
 UNDO_SECONDS = 600.0
 ACTIVE = ("queued", "running", "paused")
+# Processes that work on a run of a lesson with nobody asking.
+MOST_ATTEMPTS = 2
 # What says in one sentence, for the person, why something cannot be done.
 REFUSALS = (ConfigError, DataError, HomeError, StoreError)
 
@@ -84,6 +86,28 @@ def start(experiment: Experiment) -> list[str]:
 def planned(experiment: Experiment) -> list[Planned]:
     """What :func:`start` would do with each run."""
     return plan(store(), experiment)
+
+
+def train_lesson(key: str) -> list[Planned]:
+    """The runs that a lesson needs, begun if nobody has begun them: what a visitor without the code may have trained.
+
+    ``key`` chooses among the lessons' files, which alone say what that is. What has ended stays so, except that a run
+    whose process was lost goes on once.
+    """
+    from app.lessons.reading import training_of  # lessons show parts of pages, which import this
+
+    opened = _opened(home())
+    name, configs = training_of(key)
+    found = matched(opened.store, name, configs)
+    if wanting := [each for each in found if _to_begin(each.run)]:
+        begin(opened.engine, wanting, name)
+        found = matched(opened.store, name, configs)
+    return found
+
+
+def _to_begin(run: Run | None) -> bool:
+    """Whether a run of a lesson is to be begun by whoever comes."""
+    return run is None or (run.status == "lost" and run.attempt < MOST_ATTEMPTS)
 
 
 def act(verb: str, ids: Iterable[str]) -> None:

@@ -191,6 +191,15 @@ def test_what_a_page_gets_of_the_store_only_reads() -> None:
 UNASKED = {
     "store": {"_opened(home()).reader"},
     "turns": {"_opened(home()).engine.turns()"},
+    "train_lesson": {
+        "from app.lessons.reading import training_of",
+        "name, configs = training_of(key)",
+        "found = matched(opened.store, name, configs)",
+        """if (wanting := [each for each in found if _to_begin(each.run)]):
+    begin(opened.engine, wanting, name)
+    found = matched(opened.store, name, configs)""",
+        "found",
+    },
     "look_after": {"opened.engine.advance()", "opened.engine.keep_warm()", "opened.store.purge(UNDO_SECONDS)"},
 }
 

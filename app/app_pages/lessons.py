@@ -13,12 +13,14 @@ from app.controls import html_text, plain_text, warn
 from app.lesson_question import answered, ask, tell
 from app.lessons.lesson import Lesson, Step
 from app.lessons.reading import lessons
+from app.lessons.training import Training
 from app.lessons.words import filled
 
 LEAD = """<p class="ds-lead">Short lessons for a class or for yourself. Each step asks what you expect, shows what
 happens in a real network, and says why.</p>"""
 STYLE = Path(lessons_folder.__file__).with_name("style.css")
 QR_WIDTH = 240
+LOOK_AGAIN_SECONDS = 1.0
 STATE = ("lesson", "step", "said", "present", "handout")
 
 
@@ -60,6 +62,8 @@ def teach(lesson: Lesson, found: list[Lesson]) -> None:
     step = lesson.steps[number - 1]
     said = st.query_params.get("said")
     presenting = st.query_params.get("present") == "true"
+    if lesson.training:
+        lesson.training.look()  # begins it, so that its first step need not be waited for
     with st.container(key="lesson-presenting" if presenting else "lesson-reading"):
         with st.container(key="lesson-tools", horizontal=True, vertical_alignment="center"):
             head(lesson, found.index(lesson) + 1, number, presenting)
@@ -74,7 +78,9 @@ def teach(lesson: Lesson, found: list[Lesson]) -> None:
             with st.container(key="lesson-picture"):
                 shown.draw(f"{lesson.key}-{number}-{'after' if told else 'before'}")
             with st.container(key="lesson-answer"):
-                if told:
+                if told and shown.waits() and lesson.training:
+                    wait(lesson.training)
+                elif told:
                     explain(step, said)
                 else:
                     ask(step, go)
@@ -120,6 +126,19 @@ def explain(step: Step, said: str | None) -> None:
     st.markdown(filled(step.explain, facts))
     if step.do:
         st.markdown(f"**Try it.** {filled(step.do, facts)}")
+
+
+def wait(training: Training) -> None:
+    """In the place of an explanation whose numbers are not there yet: why, until they are."""
+
+    @st.fragment(run_every=LOOK_AGAIN_SECONDS if training.look().active else None)
+    def until_they_are() -> None:
+        if sentence := training.look().sentence:
+            st.info(plain_text(sentence), icon=":material/hourglass_top:")
+        else:
+            st.rerun()
+
+    until_they_are()
 
 
 def turn(lesson: Lesson, number: int, found: list[Lesson]) -> None:
@@ -180,10 +199,14 @@ def handout(lesson: Lesson) -> None:
             facts = step.after.facts()
             st.header(f"{number}. {plain_text(step.title)}", anchor=False)
             st.markdown(filled(step.text, step.before.facts()))
-            tell(step, None, facts)
+            if not step.after.waits():
+                tell(step, None, facts)
             with st.container(key=f"handout-picture-{number}"):
                 step.after.draw(f"handout-{lesson.key}-{number}")
-            st.markdown(filled(step.explain, facts))
+            if step.after.waits() and lesson.training:
+                wait(lesson.training)
+            else:
+                st.markdown(filled(step.explain, facts))
 
 
 page()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.lessons.training import Training
 from app.lessons.words import Check, Facts
 from core.errors import DataError
 
@@ -15,7 +16,7 @@ class LessonError(DataError):
 
 
 class Picture(Protocol):
-    """What a step shows: one of the other pages' own parts, in one state."""
+    """What a step shows: one of the other pages' own parts, in one state. To be inherited from."""
 
     @property
     def spoken(self) -> Mapping[str, str]:
@@ -27,8 +28,12 @@ class Picture(Protocol):
         ...
 
     def facts(self) -> Facts:
-        """Their values, computed now."""
+        """Their values, computed now; "…" for one that is not known yet, as :meth:`waits` says."""
         ...
+
+    def waits(self) -> str:
+        """Why not all facts are known yet, in a sentence; empty once they are, and where nothing is trained."""
+        return ""
 
     def draw(self, key: str) -> None:
         """Put it on the page; ``key`` differs between pictures on one page."""
@@ -79,7 +84,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Steps in their order; ``key`` is what an address carries, the file's name without number and suffix."""
+    """Steps in their order; ``key`` is what an address carries, the file's name without number and suffix.
+
+    ``training`` is what its pictures need trained, None for nothing.
+    """
 
     key: str
     number: int
@@ -87,3 +95,4 @@ class Lesson:
     about: str
     minutes: int
     steps: tuple[Step, ...]
+    training: Training | None = None

@@ -13,7 +13,10 @@ from app.lessons import words
 from app.lessons.lesson import Choices, Estimate, Lesson, LessonError, Picture, Step
 from app.lessons.pictures import picture
 from app.lessons.settings import SettingError, Settings
+from app.lessons.training import Training
+from app.lessons.training import read as read_training
 from core import marked_yaml
+from core.config import Config
 from core.errors import reason_of
 from core.home import HomeError, home
 from core.marked_yaml import Place
@@ -39,6 +42,14 @@ def lessons() -> tuple[list[Lesson], list[LessonError]]:
         wrong.append(LessonError(f"Two lessons are called {key}: rename one of their files."))
         found = [lesson for index, lesson in enumerate(found) if lesson.key != key or keys.index(key) == index]
     return sorted(found, key=lambda lesson: (lesson.number, lesson.key)), wrong
+
+
+def training_of(key: str) -> tuple[str, list[Config]]:
+    """The name of the experiment that the lesson called ``key`` trains, and its configs; DataError without one."""
+    training = next((lesson.training for lesson in lessons()[0] if lesson.key == key), None)
+    if training is None:
+        raise LessonError(f"There is no lesson {key} that trains anything.")
+    return training.experiment.name, training.configs
 
 
 def from_yaml(text: str, name: str) -> Lesson:
@@ -74,24 +85,25 @@ def _read(path: Path, _stamp: int) -> Lesson:
 
 def _lesson(given: Settings, number: int, key: str) -> Lesson:
     title, about, minutes = given.text("title"), given.text("about"), given.whole("minutes", 1, 60)
+    training = read_training(given, key)
     steps = given.raw("steps")
     given.done()
     if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
         raise given.wrong("steps", f"A lesson has 1 to {MOST_STEPS} steps, each behind a dash.")
-    made = tuple(_step(values, ("steps", index)) for index, values in enumerate(steps))
-    return Lesson(key, number, title, about, minutes, made)
+    made = tuple(_step(values, ("steps", index), training) for index, values in enumerate(steps))
+    return Lesson(key, number, title, about, minutes, made, training)
 
 
-def _step(values: Any, at: Place) -> Step:
+def _step(values: Any, at: Place, training: Training | None) -> Step:
     given = Settings(values, at, "A step")
     shown = given.raw("picture")
-    before = picture(Settings(shown, given.place("picture"), "A picture"))
+    before = picture(Settings(shown, given.place("picture"), "A picture"), training)
     after = before
     if given.has("then"):
         changed = given.raw("then")
         if not isinstance(changed, dict):
             raise given.wrong("then", "then is written as settings of the picture that change, name: value.")
-        after = picture(Settings({**shown, **changed}, given.place("then"), "A picture"))
+        after = picture(Settings({**shown, **changed}, given.place("then"), "A picture"), training)
     question = _question(Settings(given.raw("question"), given.place("question"), "A question"))
     texts = {key: given.text(key, default) for key, default in (("text", None), ("do", ""), ("explain", None))}
     title = given.text("title")

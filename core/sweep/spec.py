@@ -23,10 +23,16 @@ def from_yaml(text: str) -> Experiment:
     """The experiment that ``text`` describes, checked; :class:`ExperimentError` with the line otherwise."""
     values, lines = _read(text)
     try:
-        experiment = _experiment(values)
-        experiment.configs()
+        experiment = of_values(values)
     except ExperimentError as error:
         raise ExperimentError(f"Line {marked_yaml.line_of(lines, error.at)}: {error}", error.at) from None
+    return experiment
+
+
+def of_values(values: Any) -> Experiment:
+    """The experiment in what YAML made of a text, checked; :class:`ExperimentError`."""
+    experiment = _experiment(values)
+    experiment.configs()
     return experiment
 
 

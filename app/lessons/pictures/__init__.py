@@ -5,12 +5,13 @@ from collections.abc import Callable
 from app.lessons.lesson import Picture
 from app.lessons.pictures import masks, passes
 from app.lessons.settings import Settings
+from app.lessons.training import Training
 
-KINDS: dict[str, Callable[[Settings], Picture]] = {"masks": masks.read, "passes": passes.read}
+KINDS: dict[str, Callable[[Settings, Training | None], Picture]] = {"masks": masks.read, "passes": passes.read}
 
 
-def picture(given: Settings) -> Picture:
-    """The picture that these settings of a file describe. SettingError."""
-    made = KINDS[given.word("kind", KINDS)](given)
+def picture(given: Settings, training: Training | None = None) -> Picture:
+    """The picture that these settings of a file describe, in a lesson with this ``training``. SettingError."""
+    made = KINDS[given.word("kind", KINDS)](given, training)
     given.done()
     return made

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from app import looks, pictures
 from app.components.masks import PARTS, masks, pack
+from app.lessons.lesson import Picture
 from app.lessons.pictures import networks
 from app.lessons.settings import Settings
+from app.lessons.training import Training
 from app.lessons.words import Fact, Facts
 from app.looks import Scene
 from core.dropout import TECHNIQUES, check_knobs
@@ -43,7 +45,7 @@ USUAL = ("p", "draws", "cells", "count", "key")
 
 
 @dataclass(frozen=True)
-class Masks:
+class Masks(Picture):
     """Techniques on one image at one p and draw; ``parts`` of the view are shown, by their names in ``SPOKEN``."""
 
     net: str
@@ -101,7 +103,7 @@ class Masks:
         return dict(dict(self.options).get(technique, ()))
 
 
-def read(given: Settings) -> Masks:
+def read(given: Settings, _training: Training | None) -> Masks:
     """The picture that a file describes. SettingError."""
     net = networks.net_of(given)
     techniques = given.words("techniques", TECHNIQUES)

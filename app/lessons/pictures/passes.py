@@ -13,8 +13,10 @@ from app import monte_carlo, pictures
 from app.components.plot import plot
 from app.components.stills import stills
 from app.controls import plain_text
+from app.lessons.lesson import Picture
 from app.lessons.pictures import networks
 from app.lessons.settings import Settings
+from app.lessons.training import Training
 from app.lessons.words import Facts
 from app.monte_carlo import Question, Reply
 from app.monte_carlo_charts import chart, height
@@ -34,7 +36,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Passes:
+class Passes(Picture):
     """Passes of a network with its own technique; ``parts`` are shown. With "sheet" a person may draw an image."""
 
     net: str
@@ -108,7 +110,7 @@ class Passes:
         return monte_carlo.asked(Question(net, pictures.digest(x), net.technique, own, self.p, self.passes, 0, x))
 
 
-def read(given: Settings) -> Passes:
+def read(given: Settings, _training: Training | None) -> Passes:
     """The picture that a file describes. SettingError."""
     net = given.word("net", networks.nets(TECHNIQUES), "digits-standard")
     return Passes(
