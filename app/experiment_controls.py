@@ -138,6 +138,9 @@ def rare_controls() -> list[Control]:
         Number("width", "Width", DEFAULTS.width, 0.05, 4.0, 0.05, "%.2f",
                help="The number of units in every layer relative to the paper's network."),
         Number("lr", "Learning rate", DEFAULTS.lr, 1e-6, 1.0, 1e-4, "%.5f"),
+        Number("train_size", "Training images", None, 1, 10_000_000, integer=True, optional=True, placeholder="all",
+               help="Train on so many of them, the same ones for every seed; the others are added to those of "
+                    "validation. Few are soon learned by heart."),
         Number("batch_size", "Batch size", DEFAULTS.batch_size, 1, 10_000, integer=True),
         Number("weight_decay", "Weight decay", DEFAULTS.weight_decay, 0.0, 1.0, 1e-4, "%.5f"),
         Choice("schedule", "Schedule of p", {name: name for name in SCHEDULES}, DEFAULTS.schedule,

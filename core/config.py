@@ -33,6 +33,8 @@ class Config:
         p: drop probability at every position, or one each; None takes the network's own.
         knobs: options of the technique.
         width: factor on the network's channels and units, at most 64.
+        train_size: train on so many of the training images, the same ones for every seed, and validate on all others;
+            None takes what the data set has of both.
         epochs, batch_size, lr, weight_decay, seed: as usual; weight decay is Adam's L2, a seed below 2**32.
         device: "auto" takes CUDA, else MPS, else the CPU; "cuda:1" and the like are understood.
         precision: "fp32", or "bf16" for autocast.
@@ -54,6 +56,7 @@ class Config:
     p: float | tuple[float, ...] | None = None
     knobs: dict[str, Any] = field(default_factory=dict)
     width: float = 1.0
+    train_size: int | None = None
     epochs: int = 10
     batch_size: int = 100
     lr: float = 5e-4
@@ -75,8 +78,9 @@ class Config:
         for name in ("epochs", "batch_size"):
             _whole(name, getattr(self, name), 1, LARGEST_COUNT)
         _whole("seed", self.seed, 0, LARGEST_SEED)
-        if self.early_stop is not None:
-            _whole("early_stop", self.early_stop, 1, LARGEST_COUNT)
+        for name in ("early_stop", "train_size"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1, LARGEST_COUNT)
         for name in ("width", "lr", "refresh_epochs", "time_budget"):
             _number(name, getattr(self, name), above=True, optional=name in ("refresh_epochs", "time_budget"))
         for name in ("weight_decay", "kl_weight", "record_every"):

@@ -26,6 +26,7 @@ SETTINGS: dict[str, str] = {
     "epochs": "epochs",
     "lr": "lr",
     "batch_size": "batch",
+    "train_size": "training images",
     "weight_decay": "weight decay",
     "precision": "precision",
     "kl_weight": "KL weight",
@@ -36,7 +37,7 @@ SETTINGS: dict[str, str] = {
 }
 # Without dropout there is nothing that these could change.
 _OF_NOISE = ("p", "schedule", "kl_weight", "refresh_epochs", "refresh_growth")
-_ABSENT = {"p": "default", "refresh_epochs": "default", "early_stop": "off", "time_budget": "none"}
+_ABSENT = {"p": "default", "train_size": "all", "refresh_epochs": "default", "early_stop": "off", "time_budget": "none"}
 
 GROUPINGS: dict[str, str] = {
     "setting": "Technique and settings",
@@ -140,7 +141,7 @@ def distinctions(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
 
 def _told(run: Run, found: Mapping[str, str], changes: str) -> dict[str, str]:
     """Setting → value, of the config, of the ``changes`` in training and of the machine that trained."""
-    config = dict(run.config)
+    config = _completed(run.config)
     knobs = _defaults(str(config.get("technique"))) | dict(config.pop("knobs", None) or {})
     config |= {"changed in training": changes} if changes else {}
     config |= {"network": network_of(run, found).partition(",")[0]}
@@ -244,7 +245,7 @@ def _differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _settings(run: Run, found: Mapping[str, str]) -> dict[str, str]:
-    config, technique = run.config, str(run.config.get("technique"))
+    config, technique = _completed(run.config), str(run.config.get("technique"))
     unused = _OF_NOISE if technique == "none" else ()
     named = {
         label: _shown(config[key], _ABSENT.get(key))
@@ -267,6 +268,11 @@ def _changes(run: Run) -> str:
     if len(told) <= MOST_CHANGES_TOLD:
         return ", ".join(told)
     return f"{len(told)} times, first {told[0]}, last {told[-1]}"
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with what may be absent as absent: a run kept before there was such a setting differs by nothing."""
+    return {**dict.fromkeys(_ABSENT), **config}
 
 
 def _changed_knobs(technique: str, knobs: Mapping[str, Any]) -> dict[str, Any]:

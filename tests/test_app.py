@@ -107,8 +107,11 @@ def test_an_empty_p_leaves_it_to_the_network() -> None:
 
 
 def test_limits_of_a_run_reach_the_config() -> None:
-    opened(early_stop="4", time_budget="90").button(key="start").click().run()
-    assert {(run.config["early_stop"], run.config["time_budget"]) for run in RunStore().list()} == {(4, 90.0)}
+    opened(early_stop="4", time_budget="90", train_size="200").button(key="start").click().run()
+    limits = {
+        tuple(run.config[key] for key in ("early_stop", "time_budget", "train_size")) for run in RunStore().list()
+    }
+    assert limits == {(4, 90.0, 200)}
 
 
 def test_a_wrong_value_in_the_address_is_named_and_falls_back() -> None:

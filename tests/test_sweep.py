@@ -81,6 +81,7 @@ NAMES = WORDS | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "
             "epochs": st.integers(1, 10**9),
             "snapshots": st.booleans(),
             "early_stop": st.none() | st.integers(1, 99),
+            "train_size": st.none() | st.integers(1, 10**9),
         },
     ),
     knobs=st.sampled_from([{}, {"dropcorr": {"count": "active", "refresh_every": 5}}]),

@@ -36,6 +36,26 @@ def trainer(data: Dataset, **settings: object) -> Trainer:
     return Trainer(Config(**{"epochs": 2, "width": 0.25, "device": "cpu", "record_every": 1e9, **settings}), data)
 
 
+def test_few_training_images_are_the_same_for_every_seed_and_the_others_validate(digits: Dataset) -> None:
+    runs = [trainer(digits, train_size=100, seed=seed) for seed in (0, 1)]
+    data = runs[0].data
+    assert torch.equal(data.train.x, runs[1].data.train.x)
+    assert (len(data.train), runs[0].steps_per_epoch) == (100, 1)
+    assert len(data.train) + len(data.validation) == len(digits.train) + len(digits.validation)
+
+    def images(*splits: Split) -> list[bytes]:
+        return sorted(x.numpy().tobytes() + bytes([int(y)]) for s in splits for x, y in zip(s.x, s.y, strict=True))
+
+    assert images(data.train, data.validation) == images(digits.train, digits.validation)
+    assert torch.equal(data.test.x, digits.test.x)
+    assert (data.mean, data.std) == (digits.mean, digits.std)
+    # A tenth of each class, give or take: P(fewer than 2 of 100) < 0.0004 a class.
+    assert int(data.train.y.bincount(minlength=10).min()) >= 2
+    assert torch.equal(trainer(digits, train_size=len(digits.train)).data.train.x, digits.train.x)
+    with pytest.raises(ConfigError, match=r"train_size must be at most 1,366, what Digits has, got 1,367\."):
+        trainer(digits, train_size=1367)
+
+
 def test_every_technique_starts_from_the_same_weights(few: Dataset) -> None:
     reference = trainer(few, technique="none").model.state_dict()
     for name in NAMES:
@@ -444,6 +464,7 @@ def test_dropcorr_learns_the_digits(digits: Dataset) -> None:
         ({"precision": "fp8"}, "precision must be one of fp32, bf16, got 'fp8'."),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, mps, got 'tpu'."),
         ({"network": "resnet"}, "network must be one of auto, digits, mnist, cifar10, got 'resnet'."),
+        ({"train_size": 0}, "train_size must be a whole number of at least 1, got 0."),
         ({"early_stop": 0}, "early_stop must be a whole number of at least 1, got 0."),
         ({"early_stop": 1.5}, "early_stop must be a whole number of at least 1, got 1.5."),
         ({"time_budget": 0}, "time_budget must be a number above 0, got 0."),

@@ -67,6 +67,18 @@ def test_networks_that_differ_name_the_setting() -> None:
     ]  # fmt: skip
 
 
+def test_a_run_that_was_kept_before_there_was_a_setting_is_of_the_same_variant() -> None:
+    older, newer = run("standard", 0, 0.9), run("standard", 1, 0.9)
+    older.config.pop("train_size", None)
+    newer.config["train_size"] = None
+    assert variants.table([older, newer])["variant"].nunique() == 1
+    assert "training images" not in variants.differences([older, newer]).index
+    newer.config["train_size"] = 100
+    assert set(variants.table([older, newer])["variant"]) == {
+        "standard (training images all)", "standard (training images 100)"
+    }  # fmt: skip
+
+
 def test_what_changes_nothing_without_dropout_names_no_setting_and_an_early_stop_does() -> None:
     runs = [run("none", 0, 0.9, p=0.2), run("none", 0, 0.9, p=None, schedule="linear")]
     assert list(variants.table(runs)["variant"]) == ["none", "none"]

@@ -16,7 +16,7 @@ from core.jobs.processes import here
 from core.runs import Run, RunStore
 
 # What a run's time depends on; the technique last, as others tell something where none has been measured.
-_LIKENESS = ("dataset", "network", "width", "batch_size", "precision", "device", "technique")
+_LIKENESS = ("dataset", "network", "width", "batch_size", "train_size", "precision", "device", "technique")
 # Many viewers ask several times a second: what took a second to find out is found out again after so many.
 _KEPT = 50.0
 

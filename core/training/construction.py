@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from core.config import Config, ConfigError
-from core.data import Dataset
+from core.data import Dataset, Split
 from core.dropout import factory, noise_parameters
+from core.references import fixed_order
 from models import build
+
+
+def data_for(config: Config, data: Dataset) -> Dataset:
+    """``data`` with as many training images as ``config`` asks for, and the others among those of validation.
+
+    They are normalised as all were: what looks at the network later has the whole data set. ConfigError where there
+    are fewer.
+    """
+    size, train, validation = config.train_size, data.train, data.validation
+    if size is None:
+        return data
+    if size > len(train):
+        raise ConfigError(f"train_size must be at most {len(train):,}, what {data.title} has, got {size:,}.")
+    order = fixed_order(len(train))
+    others = train.take(order[size:].sort().values)
+    joined = Split(torch.cat([validation.x, others.x]), torch.cat([validation.y, others.y]))
+    return replace(data, train=train.take(order[:size].sort().values), validation=joined)
 
 
 def network_of(config: Config, data: Dataset) -> nn.Module:

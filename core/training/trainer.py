@@ -18,7 +18,7 @@ from core.environment import choose_device
 from core.randomness import preserved, random_state, seeded_state, set_random_state
 from core.references import Architecture, fixed_order, noiseless, reference_activations
 from core.training.best import Best
-from core.training.construction import adam, load_adam, network_of
+from core.training.construction import adam, data_for, load_adam, network_of
 from core.training.dials import Dials
 from core.training.endings import early_end, seconds_left, trouble
 from core.training.evaluation import evaluate
@@ -50,7 +50,7 @@ class Trainer:
     def __init__(self, config: Config, data: Dataset | None = None) -> None:
         self.config = config.validated()
         self.device = choose_device(config.device)
-        self.data = (data or load(config.dataset)).to(self.device)
+        self.data = data_for(self.config, data or load(config.dataset)).to(self.device)
         network = config.network if config.network != "auto" else network_for(self.data.name, self.data.shape)
         self.config = replace(self.config, network=network)
         self._random = seeded_state(config.seed, self.device)
