@@ -171,8 +171,8 @@ def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> s
 
 
 def percent(share: float) -> str:
-    """As the bars beside it have it: not quite certain is not 100 %."""
-    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+    """As the bars beside it have it: a chance is never quite 1, though its last digits may round so."""
+    return ">99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def explanations(names: Sequence[str]) -> None:

@@ -110,3 +110,8 @@ function percent(share) {
   const value = 100 * share;
   return `${value > 0 && value < 1 ? "<1" : value < 100 && value > 99 ? ">99" : Math.round(value)} %`;
 }
+
+/** A network's chance for a class: never quite 0 or 1, also where its last digits round so. */
+function probability(share) {
+  return percent(Math.min(Math.max(share, 1e-9), 1 - 1e-9));
+}

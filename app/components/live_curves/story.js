@@ -78,7 +78,7 @@ class Story {
     const chances = answers.values.subarray(i * classes.length, (i + 1) * classes.length);
     const said = chances.indexOf(Math.max(...chances));
     // Of answers that are no numbers none is the largest.
-    const says = said < 0 ? ["no answer"] : [classes[said], percent(chances[said])];
+    const says = said < 0 ? ["no answer"] : [classes[said], probability(chances[said])];
     const text = make("span", said === labels[i] ? "" : "ds-wrong", [cutShort(says[0], 9), ...says.slice(1)].join(" · "));
     button.append(canvas, text);
     button.setAttribute("aria-label", `Image ${i + 1}: a ${classes[labels[i]]}; the network says ${says.join(", ")}`);

@@ -125,7 +125,7 @@ class Figures {
     const label = data.classes[indexOfMost(data.clean)];
     moved.caption.textContent = `Probability of “${label}”, the answer without dropout (%)`;
     moved.note.textContent = `Line: mean of ${data.draws} draws. Band: 80 of 100 draws. Only this layer drops${data.onward ? ", and those behind it" : ""}.`;
-    const words = view.looks.map((look) => `${look.part.title} ${percent(look.part.confidence.values[view.step * 3])}`);
+    const words = view.looks.map((look) => `${look.part.title} ${probability(look.part.confidence.values[view.step * 3])}`);
     moved.plot.setAttribute("aria-label", `${moved.caption.textContent} as p grows. At p = ${view.p.toFixed(2)}: ${words.join("; ")}.`);
     const column = (part, k) => grid.map((_, i) => 100 * part.confidence.values[3 * i + k]);
     const bands = view.looks.map(({ part }) => ({

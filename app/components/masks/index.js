@@ -316,7 +316,7 @@ class Masks {
       track.firstChild.style.width = `${100 * look.answer[k]}%`;
       track.firstChild.style.background = this.colour(look.part);
       track.lastChild.style.left = `${100 * clean[k]}%`;
-      text.textContent = `${percent(clean[k])} → ${percent(look.answer[k])}`;
+      text.textContent = `${probability(clean[k])} → ${probability(look.answer[k])}`;
     });
   }
 
