@@ -66,7 +66,7 @@ def share(k: int, n: int) -> float:
     ids=["spread", "some at rest", "ties", "all equal", "wide"],
 )
 def test_a_race_drops_whole_sets_as_the_papers_loop(technique: type[nn.Module], row: list[float], k: int) -> None:
-    fell = dropped(technique(share(k, 6)), repeated(row)).numpy()
+    fell = dropped(technique(share(k, 6), count="layer"), repeated(row)).numpy()
     oracles.assert_sets_follow(fell, oracles.sequential_drop_sets(weights(technique, row), k))
 
 
@@ -82,7 +82,7 @@ def test_a_race_does_not_depend_on_the_scale(technique: type[nn.Module], scale: 
 @pytest.mark.parametrize("rescale", ["uniform", "mass", "unbiased"])
 def test_rescaling_leaves_the_choice_alone(technique: type[nn.Module], rescale: str) -> None:
     row = [0.2, 0.5, 1.0, 2.0, 3.0, 0.0]
-    fell = dropped(technique(share(3, 6), rescale=rescale), repeated(row)).numpy()
+    fell = dropped(technique(share(3, 6), count="layer", rescale=rescale), repeated(row)).numpy()
     oracles.assert_sets_follow(fell, oracles.sequential_drop_sets(weights(technique, row), 3))
 
 
@@ -118,7 +118,7 @@ def test_rows_with_different_numbers_of_active_units(technique: type[nn.Module])
 @pytest.mark.parametrize("technique", RACES)
 def test_with_fewer_than_k_active_exactly_those_fall(technique: type[nn.Module]) -> None:
     row = [0.0, 0.4, -1.0, 0.0, 2.0, 0.0]
-    fell = dropped(technique(0.7), repeated(row, 500))
+    fell = dropped(technique(0.7, count="layer"), repeated(row, 500))
     assert torch.equal(fell, repeated(row, 500) > 0)
 
 

@@ -248,16 +248,6 @@ def block(
     return nn.Sequential(parts)
 
 
-def uniforms(shape: Sequence[int], x: Tensor) -> Tensor:
-    """U[0, 1) in float32 on the device of ``x``, whatever its dtype or the autocast."""
-    return torch.rand(tuple(shape), dtype=torch.float32, device=x.device)
-
-
-def normals(shape: Sequence[int], x: Tensor) -> Tensor:
-    """N(0, 1) in float32 on the device of ``x``, whatever its dtype or the autocast."""
-    return torch.randn(tuple(shape), dtype=torch.float32, device=x.device)
-
-
 def gaussian_variance(p: float) -> float:
     """α = p / (1 - p), the variance of inverted dropout's factor m / (1 - p); infinite at p = 1."""
     return p / (1.0 - p) if p < 1.0 else math.inf

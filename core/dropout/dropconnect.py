@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Effect, Knob, Noise, first_above, normals, uniforms
+from .base import Effect, Knob, Noise, first_above, multiply_mask
+from .noise import normals, uniforms
 from .wrapper import Activation, LayerDropout, affine, safe_sqrt, spread
 
 NODES = 32
@@ -39,9 +40,9 @@ def gauss_hermite(n: int = NODES) -> tuple[tuple[float, float], ...]:
     return tuple(zip(nodes.tolist(), vectors[0].square().tolist(), strict=True))
 
 
-def masked_affine(layer: nn.Linear | nn.Conv2d, x: Tensor, dropped: Tensor) -> Tensor:
-    """The layer's output with one weight mask an example: ``dropped`` is (B, *weight.shape), x (B, …)."""
-    weight = layer.weight.unsqueeze(0).masked_fill(dropped, 0)  # (B, *weight.shape)
+def masked_affine(layer: nn.Linear | nn.Conv2d, x: Tensor, keep: Tensor) -> Tensor:
+    """The layer's output with one weight mask an example: ``keep`` is (B, *weight.shape), x (B, …)."""
+    weight = multiply_mask(layer.weight.unsqueeze(0), keep)  # (B, *weight.shape)
     if isinstance(layer, nn.Linear):
         rows = x.reshape(x.shape[0], -1, layer.in_features)  # (B, T, in)
         out = rows @ weight.to(x.dtype).transpose(1, 2)  # (B, T, out)
@@ -121,12 +122,12 @@ class DropConnect(LayerDropout):
         return (uniforms((1 if self._single(x) else x.shape[0], *shape), x),)
 
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
-        dropped = noise[0] < self.p
+        keep = noise[0] >= self.p
         if self.mask == "batch":
-            return self.activate(affine(self.layer, x, self.layer.weight.masked_fill(dropped, 0), self.layer.bias))
+            return self.activate(affine(self.layer, x, multiply_mask(self.layer.weight, keep), self.layer.bias))
         if self._single(x):
-            return self.activate(masked_affine(self.layer, x.unsqueeze(0), dropped).squeeze(0))
-        return self.activate(masked_affine(self.layer, x, dropped))
+            return self.activate(masked_affine(self.layer, x.unsqueeze(0), keep).squeeze(0))
+        return self.activate(masked_affine(self.layer, x, keep))
 
     def effect(self, x: Tensor, noise: Noise) -> Effect:
         """Of weights: (*weight.shape), or (B, *weight.shape) with a mask an example."""

@@ -5,19 +5,22 @@ s = X_cᵀz with z ~ N(0, I_B) has covariance exactly S = X_cᵀX_c, so no N×N 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Knob, Noise, normals
-from .ranked import CLAMP, COUNT, Ranked, never_unless, rescale_knob, rows
+from .base import Knob, Noise
+from .noise import normals
+from .ranked import CLAMP, COUNT, Ranked, barring, rescale_knob, rows
 
 
 def centre(flat: Tensor) -> Tensor:
     """X_c of activations (R, N), non-finite ones as 0. Exactly 0 in a constant column, because X - X[0] already is."""
-    flat = flat.nan_to_num(0.0, 0.0, 0.0)
-    d = flat - flat[:1]
-    return d - d.mean(0)
+    d = flat.nan_to_num(0.0, 0.0, 0.0)
+    d -= d[:1].clone()
+    return d.sub_(d.mean(0))
 
 
 def break_ties(score: Tensor, size: Tensor, a: Tensor, h: Tensor) -> Tensor:
@@ -29,7 +32,8 @@ def break_ties(score: Tensor, size: Tensor, a: Tensor, h: Tensor) -> Tensor:
     independent and uniform along each row (multiply-shift hashing, Dietzfelbinger et al. 1997), and nearly so down a
     column, for B + N random numbers instead of B·N.
     """
-    return score.add_((a * h).to(score.dtype).mul_(2.0**-32) * (size * 2.0**-12 + 1e-30))
+    # In [-2^31, 2^31) times 2^-32 in two parts, so that the largest size does not overflow, nor the smallest vanish.
+    return score.addcmul_((a * h).to(score.dtype), size * 2.0**-32 + 2.0**-20 * 1e-30, value=2.0**-12)
 
 
 class DropCorr(Ranked):
@@ -52,7 +56,7 @@ class DropCorr(Ranked):
     worked = "s = {score} {sign} {cut};  y = {x} · {factor} = {y}"
     falls_when = "≥"
     knobs = (
-        COUNT,
+        replace(COUNT, default="layer"),
         rescale_knob("none", "uniform", "mass"),
         CLAMP,
         Knob("refresh_every", 1, "Training steps between two covariance estimates.", low=1, step=1, integer=True),
@@ -126,9 +130,13 @@ class DropCorr(Ranked):
         root = centre(flat) if root is None else root.to(flat.dtype)
         with torch.autocast(flat.device.type, enabled=False):
             score = -z.to(flat.dtype) @ root  # (B, N): the largest s falls first
-        score = break_ties(score, root.abs().amax(0), a, h)
+        score = break_ties(score, torch.maximum(root.amax(0), -root.amin(0)), a, h)
         # Activations near the end of the range may overflow the product.
-        return never_unless(self.competes(flat), score.nan_to_num_(0.0))
+        return barring(score.nan_to_num_(0.0), self._barred(flat))
+
+    def _barred(self, flat: Tensor) -> Tensor:
+        """NaN where :meth:`competes` is false, 0 elsewhere: x - x is NaN for ∞ and NaN, x/x for 0 as well."""
+        return (flat / flat).sub_(1) if self.count == "active" else flat - flat
 
     def shown(self, score: Tensor, flat: Tensor) -> Tensor:
         return -score

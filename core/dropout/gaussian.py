@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from .base import Dropout, Effect, Noise, gaussian_variance, normals, scale_by, zeros_from
+from .base import Dropout, Effect, Noise, gaussian_variance, scale_by, zeros_from
+from .noise import normals
 
 
 def multiply_noise(x: Tensor, e: Tensor, p: float) -> Tensor:

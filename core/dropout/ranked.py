@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from .base import Dropout, Effect, Knob, Noise, multiply_mask
+from .noise import uniforms
+from .smallest import ranks, smallest
 
 COUNT = Knob(
     "count", "layer", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
@@ -28,10 +30,15 @@ def rescale_knob(*choices: str) -> Knob:
 
 
 class Fallen(NamedTuple):
-    """What a selection dropped: ``mask`` (B, N), True where a unit fell; ``threshold`` (B, 1), its largest score."""
+    """What a selection dropped: ``mask`` (B, N), True where a unit fell, chosen by its ``score`` (B, N)."""
 
     mask: Tensor
-    threshold: Tensor
+    score: Tensor
+
+    @property
+    def threshold(self) -> Tensor:
+        """The largest score that fell, -∞ where none did. (B, 1)"""
+        return self.score.masked_fill(~self.mask, -torch.inf).amax(1, keepdim=True)
 
 
 def how_many(p: float, n: int) -> int:
@@ -51,30 +58,18 @@ def drop_smallest(score: Tensor, k: int, k_row: Tensor | None = None) -> Fallen:
 
     Scores of +∞ never fall, so a row with fewer than k finite ones loses just those.
     """
-    if k == 0:
-        return Fallen(torch.zeros_like(score, dtype=torch.bool), score.new_full((score.shape[0], 1), -torch.inf))
-    index = ordered(score).topk(k, dim=1, largest=False, sorted=k_row is not None).indices  # (B, k)
-    value = score.gather(1, index)
-    falls = value < torch.inf
-    if k_row is not None:
-        falls = falls & (torch.arange(k, device=score.device) < k_row)
-    mask = torch.zeros_like(score, dtype=torch.bool).scatter(1, index, falls)
-    return Fallen(mask, value.masked_fill(~falls, -torch.inf).amax(1, keepdim=True))
+    mask = smallest(score, k, k_row) if k else torch.zeros_like(score, dtype=torch.bool)
+    return Fallen(mask, score)
 
 
-def ordered(score: Tensor) -> Tensor:
-    """Integers in the order of the floats ``score``, none of which is NaN: a selection compares them faster."""
-    bits = score.view(torch.int64 if score.dtype == torch.float64 else torch.int32)
-    # Of two negative floats the larger bit pattern is the smaller number.
-    return bits ^ ((bits >> (8 * bits.element_size() - 1)) & torch.iinfo(bits.dtype).max)
+def barring(score: Tensor, barred: Tensor) -> Tensor:
+    """``score``, without NaN, with +∞ for all that may not fall: where ``barred`` is NaN and not 0. Overwrites both.
 
-
-def never_unless(competes: Tensor, score: Tensor) -> Tensor:
-    """``score``, finite, with +∞ written over all that does not compete.
-
-    By arithmetic (1/1 - 1 = 0, 1/0 - 1 = ∞), as on a CPU ``where`` and ``masked_fill`` take ten times as long.
+    Overflow counts as the largest number. By arithmetic, as on a CPU ``where`` and ``masked_fill`` take ten times as
+    long, and what makes a bool four times.
     """
-    return score.add_(competes.view(torch.uint8).to(score.dtype).reciprocal_().sub_(1))
+    largest = torch.finfo(score.dtype).max
+    return score.add_(barred).nan_to_num_(torch.inf, largest, -largest)
 
 
 def uniform_factor(fallen: Tensor, n: int | Tensor) -> Tensor:
@@ -91,9 +86,9 @@ def mass_factor(x: Tensor, fallen: Tensor) -> Tensor:
     return torch.where(left > 0, size.sum(1, keepdim=True) / torch.where(left > 0, left, 1.0), 1.0)
 
 
-def exponentials(u: Tensor) -> Tensor:
-    """E ~ Exp(1) from U[0, 1); never 0, which times an infinite weight would be nothing."""
-    return (1.0 - u).log_().neg_().clamp(min=2.0**-25)
+def minus_exponentials(u: Tensor) -> Tensor:
+    """-E, E ~ Exp(1), from U[0, 1); never 0, which times an infinite weight would be nothing."""
+    return (1.0 - u).log_().clamp_max_(-(2.0**-25))
 
 
 class Ranked(Dropout):
@@ -101,7 +96,8 @@ class Ranked(Dropout):
 
     Args:
         p: share of units that fall.
-        count: "layer": k = ⌊p·N⌋ of all N units, of which only those that compete can fall; "active": k = ⌊p·#active⌋.
+        count: "active": k = ⌊p·#active⌋. "layer", the paper at its word: k = ⌊p·N⌋ of all N units, of which only those
+            that compete can fall, so that a sparse layer can lose every active one.
         rescale: "none" as in the paper; "uniform": n/(n-k') with n = N or #active; "mass": Σ|x|/Σ|x∘m|; "unbiased"
             (DropAct, DropInv) undoes each survivor's own chance to fall. Factors are detached.
         clamp: upper bound on the factors of "mass" and "unbiased"; :attr:`clamped` is the share it cut in the last
@@ -146,7 +142,7 @@ class Ranked(Dropout):
         flat = rows(x)
         chosen = self._select(flat, noise)
         factor = flat.new_ones(1, 1) if self.rescale == "none" else self._factor(flat, chosen)
-        score, threshold = self.shown(self.score(flat, noise), flat), self.shown(chosen.threshold, flat)
+        score, threshold = self.shown(chosen.score, flat), self.shown(chosen.threshold, flat)
         fallen, each, scores = (part.expand_as(flat).reshape(x.shape) for part in (chosen.mask, factor, score))
         return Effect(fallen, each, scores, threshold.reshape(-1, *[1] * (x.dim() - 1)))
 
@@ -158,16 +154,12 @@ class Ranked(Dropout):
         """As in the base, by one sort: at each p the units of the lowest ranks fall."""
         flat = rows(x)
         score = self.score(flat, noise)
-        _, order = score.topk(score.shape[1], dim=1, largest=False)
-        rank = torch.empty_like(order).scatter_(
-            1, order, torch.arange(order.shape[1], device=x.device).expand_as(order)
-        )
         counts = [how_many(p, flat.shape[1]) for p in ps]
         k = torch.tensor(counts, device=x.device).expand(flat.shape[0], -1)  # (B, P)
         if self.count == "active":
             active = self._active_count(flat)
             k = torch.minimum(k, torch.cat([how_many_of(p, active) for p in ps], 1))
-        at = torch.searchsorted(k.contiguous(), rank, right=True)
+        at = torch.searchsorted(k.contiguous(), ranks(score), right=True)
         return at.masked_fill_(score == torch.inf, len(ps)).reshape(x.shape)
 
     def perturb(self, x: Tensor, noise: Noise) -> Tensor:
@@ -184,9 +176,10 @@ class Ranked(Dropout):
         return y * factor.reshape(x.shape)
 
     def _select(self, flat: Tensor, noise: Noise) -> Fallen:
-        k = how_many(self.p, flat.shape[1])
-        k_row = how_many_of(self.p, self._active_count(flat)) if self.count == "active" else None
-        return drop_smallest(self.score(flat, noise), k, k_row)
+        k, score = how_many(self.p, flat.shape[1]), self.score(flat, noise)
+        # Those that may fall are the active ones.
+        k_row = how_many_of(self.p, (score < torch.inf).sum(1, keepdim=True)) if self.count == "active" else None
+        return drop_smallest(score, k, k_row)
 
     def _active_count(self, flat: Tensor) -> Tensor:
         return self.competes(flat).sum(1, keepdim=True)
@@ -223,26 +216,30 @@ class Race(Ranked):
         return (uniforms_like_rows(x),)
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
-        active = flat.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
-        key = self._over_weight(exponentials(noise[0]), active * unit(active))
-        return never_unless(active > 0, key.clamp(0, torch.finfo(key.dtype).max))
-
-    def _over_weight(self, e: Tensor, x: Tensor) -> Tensor:
-        return e / x if self.power > 0 else e * x
+        active = active_part(flat)
+        negative = active * -unit(active)  # with -E as good as both without their signs, and a pass shorter
+        e = minus_exponentials(noise[0]).to(flat.dtype)
+        key = e / negative if self.power > 0 else e * negative
+        return barring(key, (active / active).sub_(1))  # 0/0 is NaN
 
     def shown(self, score: Tensor, flat: Tensor) -> Tensor:
-        return score.clamp(min=0) * unit(flat) ** self.power
+        return score.clamp(min=0) * unit(active_part(flat)) ** self.power
 
     def unbiased_factor(self, flat: Tensor, chosen: Fallen) -> Tensor:
         """exp(w·T): survivor i outran T with probability exp(-w_i·T). 1 for units that cannot fall."""
-        x = flat * unit(flat)
+        x = flat * unit(active_part(flat))
         exponent = chosen.threshold.clamp(min=0) * (x if self.power > 0 else 1 / x)
         return torch.where(self.competes(flat) & ~chosen.mask, exponent.exp(), 1.0)
 
 
-def unit(flat: Tensor) -> Tensor:
-    """What makes the largest active unit of each row 2^100: (B, 1). Smaller, where that would overflow."""
-    return 2.0**100 / flat.nan_to_num(0.0, 0.0, 0.0).amax(1, keepdim=True).clamp(min=2.0**-27)
+def active_part(flat: Tensor) -> Tensor:
+    """``flat`` with 0, and never -0, for all that is not active."""
+    return torch.threshold_(flat.nan_to_num(0.0, 0.0, 0.0), 0.0, 0.0)
+
+
+def unit(active: Tensor) -> Tensor:
+    """What makes the largest of each row of :func:`active_part` 2^100: (B, 1). Smaller, where that would overflow."""
+    return 2.0**100 / active.amax(1, keepdim=True).clamp_min_(2.0**-27)
 
 
 def rows(x: Tensor) -> Tensor:
@@ -253,4 +250,4 @@ def rows(x: Tensor) -> Tensor:
 
 def uniforms_like_rows(x: Tensor) -> Tensor:
     shape = (1, x.numel()) if x.dim() < 2 else (x.shape[0], math.prod(x.shape[1:]))
-    return torch.rand(shape, dtype=torch.float32, device=x.device)
+    return uniforms(shape, x)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .base import Dropout, Effect, Knob, Noise, first_above, multiply_mask, uniforms
+from .base import Dropout, Effect, Knob, Noise, first_above, multiply_mask
+from .noise import uniforms
 
 
 def drop_units(x: Tensor, u: Tensor, p: float, *, vanilla: bool = False) -> Tensor:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from .base import Effect, Knob, Noise, multiply_mask, uniforms
+from .base import Effect, Knob, Noise, multiply_mask
+from .noise import uniforms
 from .wrapper import Activation, LayerDropout, output_shape
 
 

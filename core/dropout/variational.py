@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import Dropout, Effect, Knob, Noise, block, gaussian_variance, normals, scale_by, zeros_from
+from .base import Dropout, Effect, Knob, Noise, block, gaussian_variance, scale_by, zeros_from
+from .noise import normals
 from .wrapper import Activation, LayerDropout, affine, output_shape, safe_sqrt, spread
 
 ALPHA_RANGE = (1e-4, 1e4)

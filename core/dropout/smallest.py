@@ -1,0 +1,103 @@
+"""The k smallest numbers of each row, as one operator of torch with a kernel of its own for CPUs.
+
+NumPy selects and sorts with vector instructions, five times as fast as ``topk`` on a CPU, in a tensor's own memory; an
+operator is what compiled code and vmap can call. Elsewhere, and where there is no NumPy, ``topk`` selects.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Named after this package, so that a copy of it under another name has an operator of its own.
+_NAME = f"{__package__.replace('.', '_')}::smallest"
+
+
+@torch.library.custom_op(_NAME, mutates_args=())
+def smallest(score: Tensor, k: int, k_row: Tensor | None) -> Tensor:
+    """A mask, True at the k ≥ 1 smallest finite numbers of each row of ``score`` (B, N), or at the first k_row (B, 1).
+
+    Of equal ones just so many as are needed. NaN is not allowed.
+    """
+    value, index = score.topk(k, dim=1, largest=False, sorted=k_row is not None)  # (B, k)
+    falls = value < torch.inf
+    if k_row is not None:
+        falls &= torch.arange(k, device=score.device) < k_row
+    return score.new_zeros(score.shape, dtype=torch.bool).scatter_(1, index, falls)
+
+
+def _by_numpy(score: Tensor, k: int, k_row: Tensor | None) -> Tensor:
+    values = score.contiguous().numpy()
+    # NumPy selects among integers in two thirds of the time.
+    ordered = values.view(f"i{values.itemsize}").copy()
+    if ordered.min() < 0:
+        ordered = _in_order(ordered)
+    if k_row is None:
+        ordered.partition(k - 1, axis=1)
+        last = torch.from_numpy(ordered[:, k - 1 : k])
+    else:
+        most = max(int(k_row.max()), 1)
+        ordered.partition(most - 1, axis=1)
+        ordered[:, :most].sort(axis=1)
+        last = torch.from_numpy(ordered).gather(1, (k_row - 1).clamp_(min=0))
+    last = _in_order(last).view(score.dtype).clamp(max=torch.finfo(score.dtype).max)  # (B, 1)
+    if k_row is not None:
+        last.masked_fill_(k_row == 0, -torch.inf)
+    # NumPy compares and counts twice as fast.
+    falls = values <= last.numpy()
+    wanted = torch.tensor(k) if k_row is None else k_row
+    tied = torch.from_numpy(falls.sum(axis=1, keepdims=True, dtype="i4")) > wanted  # (B, 1)
+    if not tied.any():
+        return torch.from_numpy(falls)
+    return torch.from_numpy(falls) & (~tied | (ranks(score) < wanted))
+
+
+def _in_order(bits: Any) -> Any:
+    """The bits of floats as integers in the same order, and back. Those of positive numbers already are."""
+    sign = 8 * bits.itemsize - 1
+    return bits ^ ((bits >> sign) & ((1 << sign) - 1))
+
+
+@smallest.register_fake
+def _shape(score: Tensor, k: int, k_row: Tensor | None) -> Tensor:
+    return torch.empty_like(score, dtype=torch.bool, memory_format=torch.contiguous_format)
+
+
+@smallest.register_vmap
+def _over_slices(
+    info: Any, in_dims: tuple[int | None, ...], score: Tensor, k: int, k_row: Tensor | None
+) -> tuple[Tensor, int]:
+    """The slices (S, B, N) as S·B rows."""
+
+    def flat(x: Tensor, dim: int | None) -> Tensor:
+        return (x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
+
+    mask = smallest(flat(score, in_dims[0]), k, None if k_row is None else flat(k_row, in_dims[2]))
+    return mask.unflatten(0, (info.batch_size, -1)), 0
+
+
+if find_spec("numpy"):
+    smallest.register_kernel("cpu")(_by_numpy)
+
+
+def ranks(score: Tensor) -> Tensor:
+    """The place of each number in its row of ``score`` (B, N), from 0.
+
+    Equal ones come in an order that the row's smallest number shuffles: always the same for the same numbers, and no
+    column is favoured.
+    """
+    column = torch.arange(score.shape[1], device=score.device)
+    shuffled = _scrambled(column + score.amin(1, keepdim=True).float().view(torch.int32)).argsort(1)  # (B, N)
+    order = shuffled.gather(1, score.gather(1, shuffled).argsort(dim=1, stable=True))
+    return torch.empty_like(order).scatter_(1, order, column.expand_as(order))
+
+
+def _scrambled(x: Tensor) -> Tensor:
+    """Integers mixed one to one within 32 bits: the finaliser of MurmurHash3 (Appleby, 2011)."""
+    x = x & 0xFFFFFFFF
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        x = (x ^ (x >> shift)) * factor & 0xFFFFFFFF
+    return x ^ (x >> 16)
