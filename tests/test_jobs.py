@@ -715,3 +715,17 @@ def test_this_process_knows_itself() -> None:
     owner = owner_of()
     assert (owner.host, owner.pid) == (platform.node(), os.getpid())
     assert processes.cores() >= 1
+
+
+@pytest.mark.parametrize(("width", "chosen", "threads"), [(1.0, None, 1), (4.0, None, 6), (1.0, "3", None)])
+def test_a_small_network_takes_one_thread_unless_somebody_chose(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, width: float, chosen: str | None, threads: int | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    monkeypatch.setattr("core.jobs.worker.cores", lambda: 12)
+    taken: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    worker.trainer_of(store.get(store.create(Config(width=width).to_dict())), limit=2)
+    assert (taken[-1] if taken else None) == threads

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Watch = Callable[["Progress"], None]
 
+# A network of so few weights trains no faster on two threads than on one, and many times slower beside other work.
+SMALL = 100_000
+
 
 def run_worker(
     store: RunStore,
@@ -61,14 +64,20 @@ def take(store: RunStore, run_id: str, *, attempt: int | None = None) -> Run:
 
 
 def trainer_of(run: Run, limit: int | None = None, data: Dataset | None = None) -> Trainer:
-    """The trainer for a run's settings, with the share of the CPU's cores that ``limit`` runs at once leave it."""
+    """The trainer for a run's settings, with the share of the CPU's cores that ``limit`` runs at once leave it.
+
+    A small network takes one.
+    """
     from core.environment import keep_freed_memory
     from core.training import Trainer
 
     keep_freed_memory()
     share_cores(limit)
     config = Config.from_dict(run.config)
-    return Trainer(patient(config), data if data and data.name == config.dataset else None)
+    trainer = Trainer(patient(config), data if data and data.name == config.dataset else None)
+    if sum(weight.numel() for weight in trainer.model.parameters()) <= SMALL:
+        share_cores(cores())  # one thread
+    return trainer
 
 
 def share_cores(limit: int | None) -> None:
