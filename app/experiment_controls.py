@@ -145,7 +145,9 @@ def rare_controls() -> list[Control]:
         Number("weight_decay", "Weight decay", DEFAULTS.weight_decay, 0.0, 1.0, 1e-4, "%.5f"),
         Choice("schedule", "Schedule of p", {name: name for name in SCHEDULES}, DEFAULTS.schedule,
                help="How p changes from epoch to epoch."),
-        Choice("precision", "Precision", {"fp32": "32 bit", "bf16": "bfloat16"}, DEFAULTS.precision),
+        Choice("precision", "Precision", {"fp32": "32 bit", "bf16": "bfloat16"}, DEFAULTS.precision,
+               help="bfloat16 is faster where the processor has instructions for it, as GPUs have, and many times "
+                    "slower where it has none."),
         Number("early_stop", "Stop early after", None, 1, 10_000, integer=True, optional=True, placeholder="never",
                help="Epochs without a lower validation loss after which a run ends. It then has the weights of the "
                     "epoch with the lowest one."),

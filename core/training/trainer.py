@@ -14,7 +14,7 @@ from torch import Tensor
 from core.config import Config, ConfigError
 from core.data import Dataset, Split, load
 from core.dropout import dropouts
-from core.environment import choose_device
+from core.environment import choose_device, computes_bf16
 from core.randomness import preserved, random_state, seeded_state, set_random_state
 from core.references import Architecture, fixed_order, noiseless, reference_activations
 from core.training.best import Best
@@ -31,6 +31,8 @@ from models import network_for
 
 if TYPE_CHECKING:
     from core.runs.steps import Batch
+
+SLOW_BF16 = "This processor has no instructions for bf16 and imitates it at many times the cost: fp32 is faster here."
 
 
 class Trainer:
@@ -77,6 +79,8 @@ class Trainer:
     @property
     def problem(self) -> str | None:
         """Why steps take longer than they could on this device, in a sentence."""
+        if self.config.precision == "bf16" and not computes_bf16(self.device):
+            return SLOW_BF16
         return self._stepper.problem
 
     @property
