@@ -4,20 +4,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from core.jobs.places import Turn
 from core.runs import Run, RunStore, steps
+from core.runs.measures import Row
 
 MAX_RUNS = 64
 # A run with more records than this is thinned for a browser that asks from the start; epochs always stay.
 MAX_POINTS = 4000
-Columns = dict[str, Any]
 _MEASURES = (
     "epoch", "train_seconds", "loss", "accuracy", "train_eval_loss", "val_loss", "val_accuracy", "dropped",
     "active_dropped", "dead",
 )  # fmt: skip
+_NAMES = ("kind", "step", *("seconds" if name == "train_seconds" else name for name in _MEASURES))
 
 
 def snapshot(
@@ -28,15 +26,14 @@ def snapshot(
     ``seq`` is what to ask from the next time. ``turns`` is asked where one of the runs waits.
     """
     known = {run.id: run for run in store.list(ids=ids)}
-    # Most answers hold little or nothing new, and many browsers ask: a table is built only where there is something.
+    # Most answers hold little or nothing new, and many browsers ask.
     fresh = [key for key, run in known.items() if run.seq > since]
-    table = store.metrics(fresh, columns=_MEASURES, since=since) if fresh else None
-    parts = {} if table is None else _parts(table)
+    rows = store.newer(fresh, _MEASURES, since) if fresh else {}
     queue = turns() if any(run.status == "queued" for run in known.values()) else {}
     return {
-        "seq": since if table is None else int(table["seq"].to_numpy().max(initial=since)),
+        "seq": max((row[0] for own in rows.values() for row in own), default=since),
         "runs": {
-            key: state(run, queue.get(key)) | {"batch": batch_written(store, key), "points": points(parts.get(key))}
+            key: state(run, queue.get(key)) | {"batch": batch_written(store, key), "points": points(rows.get(key, []))}
             for key, run in known.items()
         },
     }
@@ -48,17 +45,6 @@ def batch_written(store: RunStore, run_id: str) -> float | None:
         return (store.folder(run_id) / steps.FILE).stat().st_mtime
     except OSError:
         return None
-
-
-def _parts(table: pd.DataFrame) -> dict[str, Columns]:
-    """Run → its rows as arrays by column."""
-    codes, names = table["run"].cat.codes.to_numpy(), list(table["run"].cat.categories)
-    kinds = table["kind"].cat
-    columns: Columns = {name: table[name].to_numpy() for name in ("step", *_MEASURES)}
-    columns["kind"] = np.asarray(kinds.categories, dtype=object)[kinds.codes.to_numpy()]
-    if len(names) == 1:
-        return {names[0]: columns}
-    return {name: {key: c[codes == code] for key, c in columns.items()} for code, name in enumerate(names)}
 
 
 def state(run: Run, turn: Turn | None = None) -> dict[str, Any]:
@@ -115,18 +101,15 @@ def device(run: Run) -> str | None:
     return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(kind) or str(run.environment.get("device_name") or kind)
 
 
-def points(columns: Columns | None) -> dict[str, list[Any]]:
-    """Records as lists by column, oldest first, thinned where there are very many."""
-    if columns is None:
-        columns = {name: np.array([]) for name in ("kind", "step", *_MEASURES)}
-    number = len(columns["step"])
-    if number > MAX_POINTS:
-        keep = (columns["kind"] != "step") | (np.arange(number) % math.ceil(number / MAX_POINTS) == 0)
-        columns = {name: values[keep] for name, values in columns.items()}
-    found: dict[str, list[Any]] = {"kind": columns["kind"].tolist(), "step": columns["step"].tolist()}
-    return found | {"seconds" if name == "train_seconds" else name: _json(columns[name]) for name in _MEASURES}
+def points(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Records as lists by column, oldest first, thinned where there are very many; rows of ``RunStore.newer``."""
+    if len(rows) > MAX_POINTS:
+        every = math.ceil(len(rows) / MAX_POINTS)
+        rows = [row for place, row in enumerate(rows) if row[1] != "step" or place % every == 0]
+    columns = list(zip(*rows, strict=True))[1:] or [()] * len(_NAMES)  # without seq
+    return {name: [_plain(value) for value in column] for name, column in zip(_NAMES, columns, strict=True)}
 
 
-def _json(values: Any) -> list[float | None]:
-    """JSON knows no NaN and no infinity."""
-    return [value if math.isfinite(value) else None for value in values.tolist()]
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity; the store keeps no NaN."""
+    return None if value in (math.inf, -math.inf) else value

@@ -5,7 +5,7 @@ from typing import Any
 from core.runs import RunStore
 
 READS = (
-    "home", "get", "find", "list", "damage", "aside", "requested", "metrics", "folder",
+    "home", "get", "find", "list", "damage", "aside", "requested", "metrics", "newer", "folder",
     "has_state", "load_weights", "load_weights_and_config",
 )  # fmt: skip
 

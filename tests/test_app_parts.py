@@ -180,9 +180,9 @@ def test_a_browser_gets_every_record_once_and_states_every_time() -> None:
 def test_what_json_cannot_say_becomes_null() -> None:
     store = RunStore()
     run = store.create(Config().to_dict())
-    store.record(run, [record(1, accuracy=math.nan)])
+    store.record(run, [record(1, accuracy=math.nan, loss=math.inf)])
     points = live.snapshot(store, [run], 0)["runs"][run]["points"]
-    assert points["accuracy"] == [None]
+    assert (points["accuracy"], points["loss"]) == ([None], [None])
     json.dumps(points, allow_nan=False)
 
 

@@ -109,3 +109,12 @@ class Course:
                     raise unknown(run_id)
             keys = {run_id: known[run_id] for run_id in wanted}
             return measures.select(db, keys, kind=kind, columns=columns, since=since)
+
+    def newer(self, ids: Sequence[str], columns: Sequence[str], since: int = 0) -> dict[str, list[measures.Row]]:
+        """Run → its records with a larger ``seq``, by step, as rows: seq, kind, step, then ``columns``.
+
+        ``columns`` are of :data:`core.runs.measures.NUMBERS`; None stands for what a record did not measure. Runs that
+        have no such record are absent.
+        """
+        with self._database.read() as db:
+            return measures.newer(db, ids, columns, since)
