@@ -88,7 +88,8 @@ def test_digits_and_mnist_have_one_a_technique_and_one_without() -> None:
     assert [(info.dataset, info.technique) for info in SHIPPED] == [
         (dataset, technique) for dataset in ("digits", "mnist") for technique in EVERY
     ]
-    assert {info.seed for info in SHIPPED} == {0}
+    assert {info.seed for info in SHIPPED if info.dataset == "digits"} == {0}
+    assert {info.seed for info in SHIPPED} <= {0, 1, 2}  # of MNIST the best of three
     assert len({info.title for info in SHIPPED}) == len(SHIPPED)
     for info in SHIPPED:
         assert info.name == f"{info.dataset}-{info.technique}"

@@ -58,7 +58,7 @@ def expected_drops(case: Case, x: Tensor, p: float) -> Tensor:
     n = flat.shape[1]
     active = ((flat > 0) if case.line.score == "race" else (flat != 0)).sum(1)
     share = Fraction(repr(p))
-    if case.options.get("count") == "active":
+    if case.options.get("count", "active" if case.line.score == "race" else "layer") == "active":
         return torch.tensor([math.floor(share * int(a)) for a in active])
     k = math.floor(share * n)
     return active.clamp(max=k) if case.line.score == "race" else torch.full_like(active, k)

@@ -11,10 +11,11 @@ import pytest
 
 from core.bench.results import Result
 from core.bench.show import as_json
+from core.comparison import summary
 from core.errors import DataError
 from core.reproduce import cost, results
 from core.reproduce.choices import choices, closest, dead
-from core.reproduce.measured import with_settings
+from core.reproduce.measured import comparable, with_settings
 from core.reproduce.paper import CLAIMS, TEST_ACCURACY
 from core.reproduce.proposals import proposals
 from core.reproduce.verdicts import FAILS, HOLDS, OPEN, judge, judged
@@ -153,6 +154,42 @@ def test_times_of_two_machines_and_tests_after_unequal_epochs_decide_nothing() -
     assert (told.word, told.apart) == (OPEN, True)
 
 
+def test_seeds_may_come_from_unlike_machines() -> None:
+    """Differences are taken seed by seed; so are the ratios of times, which else would spread as the machines do."""
+    rows, alone = made_up(), made_up()
+    other = rows["seed"] == 1
+    rows.loc[other, ["device_name", "precision"]] = ["Another", "fp32"]
+    rows.loc[other, "train_seconds"] *= 7
+    for claim in CLAIMS:
+        if claim.dataset == "mnist":
+            assert judge(claim, with_settings(rows)).word == judge(claim, with_settings(alone)).word, claim.key
+    ends = rows[(rows["group"] == "main") & (rows["epoch"] == rows["epochs"])]
+    seconds = ends.pivot(index="seed", columns="technique", values="train_seconds")
+    expected = seconds.div(seconds["none"], axis=0)
+    main = with_settings(rows)
+    told = summary(comparable(main[main["group"] == "main"])[0]).set_index("technique")
+    for name, ratios in expected.items():
+        assert told.loc[name, "ratio"] == pytest.approx(np.mean(ratios))
+        assert told.loc[name, "ratio_sd"] == pytest.approx(np.std(ratios, ddof=1), abs=1e-12)
+
+
+def test_a_time_beside_none_of_another_machine_has_no_ratio() -> None:
+    rows = made_up()
+    rows.loc[(rows["technique"] == "dropcorr") & (rows["seed"] == 1), "threads"] = "8"
+    main = with_settings(rows[rows["group"] == "main"])
+    told = comparable(main)[0].set_index(["technique", "seed"])["seconds_per_epoch"]
+    assert told.isna().sum() == 1
+    assert math.isnan(told["dropcorr", 1])
+
+
+@pytest.mark.parametrize("key", ["slowest", "nearly-standard", "as-good-as-standard", "thousandfold"])
+def test_one_seed_in_two_precisions_decides_nothing(key: str) -> None:
+    rows = made_up()
+    rows.loc[(rows["technique"] == "dropcorr") & (rows["seed"] == 2), "precision"] = "fp32"
+    told = judge(next(claim for claim in CLAIMS if claim.key == key), with_settings(rows))
+    assert (told.word, told.apart) == (OPEN, True)
+
+
 def test_a_run_that_has_not_reached_its_last_epoch_does_not_count() -> None:
     rows = made_up()
     cut = (rows["technique"] == "dropcorr") & (rows["seed"] == 2) & (rows["epoch"] == rows["epochs"])
@@ -161,7 +198,10 @@ def test_a_run_that_has_not_reached_its_last_epoch_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("form", ["lines", "list", "document"])
-def test_what_the_literal_dropcorr_costs_is_read_from_the_benchmarks(form: str, tmp_path: Path) -> None:
+def test_what_the_literal_dropcorr_costs_is_read_from_the_benchmarks(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "FOLDER", tmp_path)
     where = {"B": 100, "N": 1000, "device": "cpu", "threads": 2}
     names = [("dropcorr, eigendecomposition", "dropcorr"), ("dropcorr", "nn.Dropout"), ("dropact, loop", "dropact")]
     told = [as_json(Result("layers", *pair, where, 0.04, 0.001, 40.5, 39.0, 42.0, 9)) for pair in names]
@@ -169,13 +209,14 @@ def test_what_the_literal_dropcorr_costs_is_read_from_the_benchmarks(form: str, 
     content = {"lines": lines, "list": json.dumps(told), "document": json.dumps({"findings": told}, indent=1)}
     name = "box.jsonl" if form == "lines" else "box.json"  # as the README has it for what the command prints
     (tmp_path / name).write_text(content[form])
-    found = cost.literal(tmp_path)
+    found = cost.literal()
     assert [(each.how, each.ratio, each.low, each.high) for each in found] == [("eigendecomposition", 40.5, 39.0, 42.0)]
     assert found[0].where == "box: B=100, N=1000, cpu, 2 threads"
-    assert cost.literal(tmp_path / "nowhere") == []
     (tmp_path / name).write_text("{")
     with pytest.raises(DataError, match="measure again or delete it"):
-        cost.literal(tmp_path)
+        cost.literal()
+    (tmp_path / name).unlink()
+    assert cost.literal() == []
 
 
 def close(found: object, expected: object) -> None:

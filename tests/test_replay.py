@@ -19,11 +19,13 @@ from core.data.sets import _scale_and_shift
 from core.dropout import TECHNIQUES, Dropout, dropouts, factory
 from core.dropout.dropconnect import gauss_hermite
 from core.jobs.worker import run_worker
+from core.reproduce.plan import precision_on
 from core.runs import RunStore
 from core.training import Trainer
 from core.training.replay import WARM_UP, Graphs, Replay
 from core.training.stepping import Stepper
 from core.training.tally import Tally
+from core.training.trainer import SLOW_BF16
 from models import build
 from tests.dropout_cases import CASES, Case
 
@@ -277,6 +279,16 @@ def test_the_reason_for_slow_steps_is_the_trainers_problem(few: Dataset) -> None
     assert trainer.problem == "Steps are not captured as a CUDA graph: no room"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_bf16_without_instructions_for_it_is_a_problem(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr("core.environment.torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: there)
+    assert trainer_of(few).problem is None
+    assert trainer_of(few, precision="bf16").problem == (None if there else SLOW_BF16)
+    assert precision_on("cpu") == ("bf16" if there else "fp32")
+
+
 def test_a_run_says_once_in_its_environment_why_its_steps_are_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +300,7 @@ def test_a_run_says_once_in_its_environment_why_its_steps_are_slow(
     store = RunStore(tmp_path / "home")
     monkeypatch.setattr(store, "set_environment", lambda run_id, facts: written.append(dict(facts)), raising=True)
     monkeypatch.setattr("core.training.trainer.graphs_of", lambda device: Failing())
-    config = Config(epochs=2, width=0.25, device="cpu", record_every=0.01)
+    config = Config(epochs=3, width=0.25, device="cpu", record_every=1e9)
 
     run = run_worker(store, store.create(config.to_dict()))
 

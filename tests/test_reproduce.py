@@ -12,7 +12,7 @@ from core.config import Config, ConfigError
 from core.data import DataError
 from core.dropout import TECHNIQUES
 from core.reproduce import results
-from core.reproduce.plan import DROP_COUNT, EPOCHS, MAIN, PROPOSAL, Plan, variant_of, variants
+from core.reproduce.plan import DEFAULTS, DROP_COUNT, EPOCHS, MAIN, PROPOSAL, Plan, variant_of, variants
 from core.reproduce.results import COLUMNS, collect, merged, read, write
 from core.runs import RunStore
 
@@ -69,8 +69,12 @@ def test_a_run_is_known_by_its_settings_whatever_its_seed_length_and_machine() -
     for config in Plan("mnist").configs():
         known = variant_of({**config.to_dict(), "seed": 9, "epochs": 77, "device": "cuda", "precision": "fp32"})
         assert known == variant_of(config.to_dict())
-    spelled = Config(technique="dropact", knobs={"count": "layer", "rescale": "mass"}).to_dict()
+    spelled = Config(technique="dropact", knobs={"count": "active", "rescale": "mass"}).to_dict()
     assert variant_of(spelled) == variant_of(Config(technique="dropact", knobs={"rescale": "mass"}).to_dict())
+    assert variant_of(Config(technique="dropcorr").to_dict()).group == MAIN
+    assert variant_of(Config(technique="dropact").to_dict()).group == DROP_COUNT
+    for name, defaults in DEFAULTS.items():
+        assert {knob.name: knob.default for knob in TECHNIQUES[name].knobs}.items() >= defaults.items()
     assert variant_of(Config(technique="dropact", p=0.3).to_dict()) is None
     assert variant_of(Config(technique="dropact", knobs={"clamp": 2.0}).to_dict()) is None
 

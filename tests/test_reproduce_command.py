@@ -95,14 +95,21 @@ def reached(store: RunStore) -> float:
     return sum(float(each.latest.get("epoch") or 0.0) for each in store.list())
 
 
-def test_a_dry_run_says_what_would_be_trained(
-    capsys: pytest.CaptureFixture[str], dropscope_home: Path, tmp_path: Path
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_dry_run_says_what_would_be_trained_on_this_machine(
+    precision: str,
+    capsys: pytest.CaptureFixture[str],
+    dropscope_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("core.environment.computes_bf16", lambda device: precision == "bf16")
     target = tmp_path / "mnist.csv"
     assert run(["reproduce", "mnist", "--seeds", "4-5,0", "--dry-run", "--csv", str(target), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["config"] for line in lines] == [
-        json.loads(json.dumps(config.to_dict())) for config in Plan("mnist", seeds=(4, 5, 0)).configs()
+        json.loads(json.dumps(config.to_dict()))
+        for config in Plan("mnist", seeds=(4, 5, 0), settings={"precision": precision}).configs()
     ]
     assert len(lines) == 3 * len(variants())
     assert {line["action"] for line in lines} == {"start"}

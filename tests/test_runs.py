@@ -1,6 +1,7 @@
 """The run store: what is written is read again, whoever else reads and writes, and what goes wrong is said."""
 
 import errno
+import itertools
 import json
 import math
 import multiprocessing
@@ -165,6 +166,22 @@ def test_the_epoch_stands_before_the_end_at_the_same_step(store: RunStore) -> No
     assert list(store.metrics(run_id, kind="end")["kind"]) == ["end"]
 
 
+def test_rows_that_are_new_are_those_of_the_table(store: RunStore) -> None:
+    ids = [store.create(CONFIG) for _ in range(3)]
+    for run_id in ids[:2]:
+        store.record(run_id, [epoch(20, loss=0.5), epoch(10, val_loss=0.25)])
+    later = store.get(ids[1]).seq
+    store.record(ids[0], [epoch(30, loss=0.125)])
+    for since in (0, later):
+        table = store.metrics(ids, columns=("loss", "val_loss"), since=since)
+        expected: dict[str, list[tuple[Any, ...]]] = {}
+        for row in table.to_dict("records"):
+            told = (row[name] for name in ("seq", "kind", "step", "loss", "val_loss"))
+            expected.setdefault(row["run"], []).append(tuple(None if value != value else value for value in told))
+        assert store.newer(ids, ("loss", "val_loss"), since) == expected
+    assert store.newer(ids[1:], ("loss",), later) == {}
+
+
 def test_metrics_stand_in_the_order_asked_for_with_the_columns_asked_for(store: RunStore) -> None:
     one, two = store.create(CONFIG), store.create(CONFIG)
     for step in (1, 2):
@@ -312,6 +329,26 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date_with_its_runs(store: 
     store.set_aside("abc")
     store.bring_back(["abc"])
     assert store.find("abc").status == "done"
+
+
+def test_older_runs_keep_the_drop_count_that_they_were_made_with(store: RunStore) -> None:
+    """Before the fifth schema DropAct and DropInv counted k over all units where nothing was said."""
+    store.home.mkdir()
+    told = {"a": ("dropact", {}), "b": ("dropinv", {"count": "active"}), "c": ("dropcorr", {}), "d": ("dropinv", {})}
+    with sqlite3.connect(database(store)) as db:
+        for statement in itertools.chain(*MIGRATIONS[:4]):
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 4")
+        for name, (technique, knobs) in told.items():
+            config = json.dumps(Config(technique=technique, knobs=knobs).to_dict())
+            db.execute(
+                "INSERT INTO runs (id, name, created, queued_at, status, config, environment) "
+                "VALUES (?, ?, 1, 1, 'done', ?, '{}')", (name, name, config),
+            )  # fmt: skip
+    db.close()
+    assert {run.id: run.config["knobs"] for run in store.list()} == {
+        "a": {"count": "layer"}, "b": {"count": "active"}, "c": {}, "d": {"count": "layer"}
+    }  # fmt: skip
 
 
 def test_claims_go_in_order_up_to_the_limit_and_fill_free_slots(store: RunStore) -> None:

@@ -64,12 +64,12 @@ def test_settings_of_a_technique_are_told_apart_by_look_and_words_and_seeds_only
     for p in (0.1, 0.2, 0.5):
         for seed in (0, 1):
             begun(technique="dropact", p=p, seed=seed)
-    begun(technique="dropact", p=0.1, knobs={"count": "active"}, lr=0.01)
+    begun(technique="dropact", p=0.1, knobs={"count": "layer"}, lr=0.01)
     begun(technique="standard", p=0.1)
     shown = list(watching.described(services.store().list()[::-1]).values())
     assert [one["detail"] for one in shown] == [
         *(f"p {p} · lr 0.0005 · seed {seed}" for p in (0.1, 0.2, 0.5) for seed in (0, 1)),
-        "p 0.1 · lr 0.01 · count active · seed 0",
+        "p 0.1 · lr 0.01 · count layer · seed 0",
         "p 0.1 · seed 0",
     ]
     drawn = [(one["style"]["light"], one["style"]["dash"], one["style"]["marker"]) for one in shown]

@@ -13,7 +13,7 @@ from core.cli.exit_codes import FAILED
 from core.cli.following import carry_out, engine_options
 from core.cli.run_commands import json_option, table
 from core.config import ConfigError
-from core.reproduce.plan import DATASETS, GROUPS, PRECISION, SEEDS, TECHNIQUES, Plan, experiment_of
+from core.reproduce.plan import DATASETS, GROUPS, SEEDS, TECHNIQUES, Plan, experiment_of, precision_on
 from core.runs import RunStore
 from core.runs.schema import to_json
 
@@ -35,7 +35,7 @@ _MOST_SEEDS = 1000
 @click.option("--groups", metavar="NAME,…", help=f"Only these of {', '.join(GROUPS)}.")
 @click.option("--folder", metavar="FOLDER", help="Images to take in place of the data set's, as a re-encoding.")
 @click.option("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, mps.")
-@click.option("--precision", metavar="NAME", default=PRECISION, help=f"fp32 or bf16; default {PRECISION}.")
+@click.option("--precision", metavar="NAME", help="fp32 or bf16; default: bf16 where the device has it, else fp32.")
 @click.option("--csv", "target", type=click.Path(dir_okay=False, path_type=Path), help="Where the results go.")
 @engine_options
 @json_option
@@ -47,7 +47,7 @@ def reproduce(
     groups: str | None,
     folder: str | None,
     device: str,
-    precision: str,
+    precision: str | None,
     target: Path | None,
     as_json: bool,
     **options: Any,
@@ -64,7 +64,7 @@ def reproduce(
         epochs=epochs,
         techniques=_chosen(techniques, TECHNIQUES, "technique"),
         groups=_chosen(groups, GROUPS, "group"),
-        settings={"device": device, "precision": precision},
+        settings={"device": device, "precision": precision or precision_on(device)},
     )
     results = _Results(RunStore(timeout=PATIENCE), dataset, target)
     runs = carry_out(

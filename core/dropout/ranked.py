@@ -20,7 +20,7 @@ from .noise import uniforms
 from .smallest import ranks, smallest
 
 COUNT = Knob(
-    "count", "layer", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
+    "count", "active", "k is p of all units of the layer, or p of an example's active units.", ("layer", "active")
 )
 CLAMP = Knob("clamp", 10.0, "Largest factor that mass or unbiased scaling may apply.", low=1.0)
 
@@ -117,7 +117,7 @@ class Ranked(Dropout):
         p: float = 0.5,
         inplace: bool = False,
         *,
-        count: str = "layer",
+        count: str = "active",
         rescale: str = "none",
         clamp: float = 10.0,
     ) -> None:

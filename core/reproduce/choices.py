@@ -9,18 +9,14 @@ import pandas as pd
 from core.comparison import LEVEL
 from core.reproduce.measured import last_common_epoch, scores
 from core.reproduce.paper import TEST_ACCURACY
-from core.reproduce.plan import PAPERS_OWN
+from core.reproduce.plan import COUNTS, LITERAL, PAPERS_OWN, RESCALES
 from core.significance import paired_difference
-
-COUNTS = ("layer", "active")
-RESCALES = ("none", "uniform", "mass")
-LITERAL = ("layer", "none")
-"""The paper at its word: k of all units, of which only active ones can fall, and survivors as they are."""
 
 
 def setting(technique: str, count: str, rescale: str) -> str:
     """The name of a choice in ``core.reproduce.measured``: the literal one is the technique of the main plan."""
-    return technique if (count, rescale) == LITERAL else f"{technique} count={count} rescale={rescale}"
+    literal = {"count": count, "rescale": rescale} == LITERAL
+    return technique if literal else f"{technique} count={count} rescale={rescale}"
 
 
 def choices(measured: pd.DataFrame) -> pd.DataFrame:

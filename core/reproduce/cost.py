@@ -24,9 +24,9 @@ class Cost:
     where: str
 
 
-def literal(folder: Path = FOLDER) -> list[Cost]:
+def literal() -> list[Cost]:
     """One measurement a way and file of results; none where nothing is kept. DataError."""
-    return [each for path in sorted(folder.glob("*.json*")) for each in _of(path)]
+    return [each for path in sorted(FOLDER.glob("*.json*")) for each in _of(path)]
 
 
 def _of(path: Path) -> Iterator[Cost]:

@@ -66,21 +66,38 @@ def scores(measured: pd.DataFrame, setting: str, measure: str, epoch: int) -> pd
     return last["val_accuracy"].last()
 
 
-_ALIKE = {"time": ("device_name", "device", "threads", "precision"), "test": ("epochs",)}
+_ALIKE = {"time": ("device_name", "device", "threads", "precision"), "test": ("epochs", "precision")}
 
 
 def alike(measured: pd.DataFrame, settings: Iterable[str], measure: str) -> bool:
-    """Whether the runs of these settings can be compared: times of one kind of machine, tests after as many epochs."""
+    """Whether runs of these settings can be compared: differences are taken seed by seed, so each seed's must be alike.
+
+    All need one precision; times one kind of machine as well, tests as many epochs.
+    """
     own = measured[measured["setting"].isin(list(settings))]
-    return measure not in _ALIKE or len(own[list(_ALIKE[measure])].drop_duplicates()) <= 1
+    kinds = own[["seed", *_ALIKE.get(measure, ("precision",))]].drop_duplicates()
+    return bool(kinds["seed"].is_unique)
 
 
 def comparable(measured: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs as ``core.comparison`` takes them: one row a run (``variant`` is the setting), and its epochs."""
+    """The runs as ``core.comparison`` takes them: one row a run (``variant`` is the setting), and its epochs.
+
+    Seeds may have been trained on unlike machines, so ``seconds_per_epoch`` is told in those of the same seed without
+    dropout, where there are any; missing beside one on another machine.
+    """
     run = measured["setting"] + " " + measured["seed"].astype(str)
     metrics = measured.assign(run=run)
     ends = metrics[metrics["epoch"] == metrics["epochs"]].drop_duplicates("run", keep="last")
-    rows = ends.assign(
-        id=ends["run"], variant=ends["setting"], seconds_per_epoch=ends["train_seconds"] / ends["epochs"]
-    )
+    rows = ends.assign(id=ends["run"], variant=ends["setting"], seconds_per_epoch=_seconds(ends))
     return rows, metrics
+
+
+def _seconds(ends: pd.DataFrame) -> pd.Series:
+    seconds = ends["train_seconds"] / ends["epochs"]
+    plain = ends["setting"] == "none"
+    if not plain.any():
+        return seconds
+    place = pd.MultiIndex.from_frame(ends[["seed", *_ALIKE["time"]]])
+    unit = pd.Series(seconds[plain].to_numpy(), index=place[plain])
+    ratio: pd.Series = seconds / unit[~unit.index.duplicated()].reindex(place).to_numpy()
+    return ratio

@@ -12,7 +12,7 @@ import pandas as pd
 from core.data import DATASETS
 from core.errors import DataError, reason_of
 from core.report import csv
-from core.reproduce.plan import PAPERS_OWN, Variant, experiment_of, variant_of, variants
+from core.reproduce.plan import Variant, experiment_of, variant_of, variants
 from core.runs import Run, RunStore
 from core.runs.weights import write_whole
 
@@ -124,8 +124,7 @@ def _named(variant: Variant) -> tuple[Any, ...]:
 
 def _drop_count(variant: Variant) -> dict[str, Any]:
     """How many units fall and how the others are scaled, "" for techniques that know no such thing."""
-    counts = variant.technique in PAPERS_OWN
-    return {"count": "layer" if counts else "", "rescale": "none" if counts else "", **variant.knobs}
+    return {"count": "", "rescale": "", **variant.knobs}
 
 
 def _about(run: Run, variant: Variant, dataset: str) -> dict[str, Any]:

@@ -118,6 +118,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE orders ADD COLUMN refused TEXT",
         "CREATE INDEX orders_run ON orders (run)",
     ),
+    (
+        # These runs were made when k of all units was what DropAct and DropInv did where nothing was said.
+        """
+        UPDATE runs SET config = json_set(config, '$.knobs.count', 'layer')
+        WHERE json_extract(config, '$.technique') IN ('dropact', 'dropinv')
+          AND json_extract(config, '$.knobs.count') IS NULL
+        """,
+    ),
 )
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
