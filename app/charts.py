@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,11 @@ class Chart:
     legend: Mapping[str, Style]
     dark: Mapping[str, str] = field(default_factory=dict)
     square: bool = False
+
+    @cached_property
+    def json(self) -> str:
+        """The figure as Plotly reads it: made once, as a chart may be drawn many times."""
+        return str(self.figure.to_json())
 
 
 def accuracy_per_epoch(curves: pd.DataFrame, order: Sequence[str] = ()) -> Chart:

@@ -44,7 +44,7 @@ def comparison_document(
     notes = [baseline.verdict(tests, pinned), difference_note(tests, pinned), pooled_note(rows)]
     sections = [
         Section("Test accuracy and time", shown_summary(summary, tests, pinned, kind), notes),
-        Section("How it was measured", None, [*MEASURED, "" if base is None else time_note(rows, base)]),
+        Section("How it was measured", None, [*MEASURED, "" if base is None else time_note(rows, summary, base)]),
         Section(f"Settings that all {len(rows)} runs share", shared, folded=len(shared) > 8),
         Section("Settings that differ", apart, folded=True),
         Section(f"The {len(rows)} runs", _legible(shown_runs(runs, rows)), folded=True),

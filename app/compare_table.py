@@ -98,11 +98,11 @@ def pooled_note(rows: pd.DataFrame) -> str:
     )
 
 
-def time_note(rows: pd.DataFrame, base: str) -> str:
+def time_note(rows: pd.DataFrame, summary: pd.DataFrame, base: str) -> str:
     """To what times relate, and whether they were taken under like conditions."""
     plain = rows.loc[rows["variant"] == base, "technique"].eq("none").any()
     why = "" if plain else ", the fastest, as nothing here is without dropout"
     devices = rows["device"].dropna().unique()
     mixed = "" if len(devices) < 2 else " These runs were trained on different devices: their times do not compare."
-    bars = " Bars: ± one standard deviation." if (comparison.summary(rows)["n"] > 1).any() else ""
+    bars = " Bars: ± one standard deviation." if (summary["n"] > 1).any() else ""
     return f"Time of an epoch relative to {base}{why}.{bars}{mixed}"

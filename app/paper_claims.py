@@ -30,13 +30,18 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 
 def show(verdicts: Sequence[Verdict]) -> None:
-    for verdict in verdicts:
-        claim = verdict.claim
-        with st.container(key=f"claim-{claim.key}", gap="xsmall"):
-            st.html(head(verdict))
-            with st.expander(f"How it is judged · {seeds_of(verdict.n)}"):
-                st.markdown(f"{claim.reading} Measured: {MEASURES[claim.measure]}{when(verdict)}.")
-                st.html(html_table(differences(verdict), claim.text))
+    """All of them in one element: the page is drawn anew, and sent, as often as somebody turns to it."""
+    st.html("".join(f'<div class="ds-claims">{head(verdict)}{judged(verdict)}</div>' for verdict in verdicts))
+
+
+def judged(verdict: Verdict) -> str:
+    """How it is judged, folded away: what is measured, and every difference."""
+    claim = verdict.claim
+    told = f"{claim.reading} Measured: {MEASURES[claim.measure]}{when(verdict)}."
+    return (
+        f"<details><summary>How it is judged · {seeds_of(verdict.n)}</summary><p>{html_text(told)}</p>"
+        f"{html_table(differences(verdict), claim.text)}</details>"
+    )
 
 
 def head(verdict: Verdict) -> str:

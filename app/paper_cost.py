@@ -6,10 +6,10 @@ import streamlit as st
 from app.compare_table import difference
 from app.controls import plain_text
 from app.html_table import html_table
-from app.paper_data import measured
+from app.paper_data import proposals
 from app.paper_tables import share
 from app.paper_words import title
-from core.reproduce import cost, proposals
+from core.reproduce import cost
 
 PROPOSED = """Section 5 proposes two remedies. p that alternates with 0 from epoch to epoch, for DropAct, which
 learns slowly; here all three were tried. And a covariance that DropCorr keeps for N epochs, N growing, because to
@@ -23,8 +23,7 @@ COMMAND = "python -m core bench layers"
 def section() -> None:
     st.header("The paper's proposals", anchor=False)
     st.markdown(PROPOSED)
-    found = measured("mnist")
-    told = None if found is None else proposals.proposals(found)
+    told = proposals("mnist")
     if told is None or told.empty:
         st.markdown("Not run here yet:")
         st.code("python -m core reproduce mnist --groups proposal", language="sh", wrap_lines=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -10,7 +11,8 @@ from app.charts import Chart, looks, plotly_text
 from app.paper_words import title
 from app.theme import Style, style_of_variant
 from core.comparison import listed
-from core.reproduce.choices import COUNTS, dead, setting
+from core.reproduce.choices import dead, setting
+from core.reproduce.plan import COUNTS
 
 PAPER = Style("#1F2430", "#E6E8EE", "diamond-open", "dot")
 PAPER_NAME = "The paper, one run"
@@ -48,23 +50,30 @@ def beside_the_paper(summary: pd.DataFrame, paper: Mapping[str, float], table: s
 
 
 def dead_over_epochs(measured: pd.DataFrame, technique: str, epoch: int) -> Chart:
-    """The share of examples that each layer leaves without an active unit, under both drop counts, nothing rescaled."""
+    """The share of examples that each layer leaves without an active unit, under both drop counts, nothing rescaled.
+
+    Layers that left none are told in the words alone.
+    """
     figure = go.Figure()
     legend, told = {}, []
     for turn, count in enumerate(COUNTS):
         shares = dead(measured, setting(technique, count, "none"), epoch)
         for position, own in shares.groupby("position"):
             name = f"Layer {position}, count={count}"
+            told.append(f"{name} at most {100 * own['mean'].max():.2f} %")
+            if not own["mean"].any():
+                continue
+            sd = own["sd"].fillna(0)
+            up, down = (100 * np.minimum(sd, room).to_numpy() for room in (1 - own["mean"], own["mean"]))
             look = legend[name] = style_of_variant(technique, 2 * (int(position) - 1) + turn)
             figure.add_scatter(
                 x=own["epoch"].to_numpy(), y=100 * own["mean"].to_numpy(), mode="lines+markers", legendgroup=name,
                 line={"color": look.light, "width": 2, "dash": look.dash},
                 marker={"symbol": look.marker, "size": 7, "color": look.light},
-                error_y={"type": "data", "array": 100 * own["sd"].fillna(0).to_numpy(), "color": look.light,
+                error_y={"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": look.light,
                          "thickness": 1.5, "width": 4},
                 hovertemplate=f"{name}<br>epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
             )  # fmt: skip
-            told.append(f"{name} at most {100 * own['mean'].max():.2f} %")
     figure.update_layout(
         xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero", "dtick": max(1, epoch // 5)},
         yaxis={"rangemode": "tozero"}, template=None,

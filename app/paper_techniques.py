@@ -8,7 +8,7 @@ from app.components.masks import MASKS_ALONE, masks, pack
 from app.controls import plain_text
 from app.looks import Scene
 from core.dropout import TECHNIQUES
-from core.reproduce.plan import PAPERS_OWN
+from core.reproduce.plan import LITERAL, PAPERS_OWN
 
 NETWORK, POSITION, IMAGE = "digits-dropcorr", 0, 1
 START = {"p": 0.2, "draw": 0, "unit": -1}
@@ -38,7 +38,7 @@ def section() -> None:
     x = gallery.x[IMAGE : IMAGE + 1]
     scene = Scene(checkpoint.name, networks.stamp(checkpoint.name), POSITION, pictures.digest(x), False, x)
     place = looks.layers(scene.net, scene.stamp)[POSITION]
-    shown = [looks.field_of(scene, name, {}) for name in PAPERS_OWN]
+    shown = [looks.field_of(scene, name, LITERAL) for name in PAPERS_OWN]
     payload = pack(
         shown, {}, layer=f"paper {checkpoint.name} {place.title}", classes=checkpoint.classes,
         frequency_draws=looks.draws_behind(scene), start=START, parts=MASKS_ALONE,

@@ -9,8 +9,10 @@ from core.significance import FEWEST_PAIRS
 
 MOST_TOLD = 3
 APART = {
-    "time": "The times were taken on different devices, or with other threads or precision: they do not compare.",
-    "test": "The runs were trained for different numbers of epochs: their tests do not compare.",
+    "test": "Runs of one seed were trained for other numbers of epochs, or in another precision: they do not compare.",
+    "validation": "Runs of one seed were trained in another precision: they do not compare.",
+    "pace": "Runs of one seed were trained in another precision: they do not compare.",
+    "time": "Runs of one seed were timed on other devices, or with other threads or precision: they do not compare.",
 }
 
 
@@ -54,6 +56,8 @@ def sentence(verdict: Verdict) -> str:
         return _against(verdict)
     if verdict.missing:
         return f"Not trained yet: {listed([title(name) for name in verdict.missing])}."
+    if verdict.short:
+        return f"Trained for {verdict.epoch} of the {claim.epochs} epochs that it takes."
     if verdict.n < FEWEST_PAIRS:
         return f"{seeds_of(verdict.n).capitalize()} so far; a verdict takes at least {FEWEST_PAIRS}."
     lowest = told(verdict.deciding, claim.measure)

@@ -25,7 +25,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     ``accuracy`` ± ``accuracy_sd``; ``seconds`` ± ``seconds_sd`` of training; ``ratio`` ± ``ratio_sd`` of the time an
     epoch takes to that of ``reference``. A sd of one seed is missing.
     """
-    grouped = by_seed(rows).groupby("variant", sort=False)
+    seeds = by_seed(rows)
+    grouped = seeds.groupby("variant", sort=False)
     out = pd.DataFrame(
         {
             "technique": grouped["technique"].first(),
@@ -38,7 +39,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             "ratio_sd": grouped["seconds_per_epoch"].std(ddof=1),
         }
     )
-    base = reference(rows)
+    base = _reference(seeds)
     unit = math.nan if base is None else float(out["ratio"].to_dict()[base])
     out[["ratio", "ratio_sd"]] /= unit
     return out.sort_values("accuracy", ascending=False, kind="stable").reset_index()
@@ -46,7 +47,11 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def reference(rows: pd.DataFrame) -> str | None:
     """The variant to which times relate: no dropout if it was trained, else the one whose epochs are fastest."""
-    timed = by_seed(rows).dropna(subset=["seconds_per_epoch"])
+    return _reference(by_seed(rows))
+
+
+def _reference(seeds: pd.DataFrame) -> str | None:
+    timed = seeds.dropna(subset=["seconds_per_epoch"])
     if timed.empty:
         return None
     plain = timed[timed["technique"] == "none"]
@@ -118,10 +123,9 @@ def against_best(rows: pd.DataFrame) -> pd.DataFrame:
     weights and data order, so they are compared in pairs (a paired t test over the seeds common to both, where there
     are at least three and their differences vary), others by Welch's t test.
     """
-    stats = summary(rows)
-    grouped = by_seed(rows).set_index("seed").groupby("variant")["test_accuracy"]
+    grouped = by_seed(rows).set_index("seed").groupby("variant", sort=False)["test_accuracy"]
     scores = {str(variant): values for variant, values in grouped}
-    best, *others = (str(name) for name in stats["variant"])
+    best, *others = (str(name) for name in grouped.mean().sort_values(ascending=False, kind="stable").index)
     pairs = list(combinations([best, *others], 2))
     values = dict(zip(pairs, holm([p_value(scores[one], scores[other]) for one, other in pairs]), strict=True))
     differences = [float(scores[name].mean() - scores[best].mean()) for name in others]

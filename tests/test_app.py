@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import epoch_curves, services
+from app import services
+from app.compared import compared as comparison_of
 from core import variants
 from core.config import Config
 from core.dropout import TECHNIQUES, Knob, Standard
@@ -60,7 +61,7 @@ def table(test: AppTest) -> pd.DataFrame:
 
 def tables(test: AppTest) -> list[pd.DataFrame]:
     """The tables that a page shows as HTML, in their order."""
-    return [_parsed(part.proto.body) for part in test.get("html") if "<table>" in part.proto.body]
+    return [_parsed(body) for body in re.findall(r"<table>.*?</table>", html(test), re.DOTALL)]
 
 
 def _parsed(body: str) -> pd.DataFrame:
@@ -173,8 +174,9 @@ def test_a_reload_finds_running_runs_and_without_any_the_last_ones(dropscope_hom
 def shown(test: AppTest) -> list[str]:
     import json
 
-    (component,) = [part for part in test.main if part.type == "bidi_component"] or test.get("bidi_component")
-    return [run["id"] for run in json.loads(component.proto.json)["runs"]]
+    given = [json.loads(part.proto.json) for part in test.get("bidi_component")]
+    (live,) = [data for data in given if "runs" in data]
+    return [run["id"] for run in live["runs"]]
 
 
 def test_compare_invites_to_train_when_there_is_nothing() -> None:
@@ -261,15 +263,17 @@ def test_the_comparison_is_offered_as_csv_latex_and_json() -> None:
     assert names == [*whole, "Runs as CSV"]
 
 
-def test_a_curve_follows_new_records_of_a_run() -> None:
+def test_a_comparison_is_made_once_until_a_run_of_it_changes() -> None:
     run = trained("none", 0, 0.9)
     rows = variants.table(RunStore().list())
-    before = epoch_curves.curves(rows, {run: RunStore().get(run).seq})
-    assert epoch_curves.curves(rows, {run: RunStore().get(run).seq}) is before
+    before = comparison_of(rows, {run: RunStore().get(run).seq})
+    assert comparison_of(rows.copy(), {run: RunStore().get(run).seq}) is before
     RunStore().record(run, [{"kind": "epoch", "step": 3, "epoch": 3.0, "val_accuracy": 0.95}])
-    after = epoch_curves.curves(rows, {run: RunStore().get(run).seq})
-    assert list(before["epoch"]) == [1, 2]
-    assert list(after["epoch"]) == [1, 2, 3]
+    after = comparison_of(rows, {run: RunStore().get(run).seq})
+    assert list(before.curves["epoch"]) == [1, 2]
+    assert list(after.curves["epoch"]) == [1, 2, 3]
+    for changed in ({"test_accuracy": 0.8}, {"seconds_per_epoch": 3.0}, {"variant": "another"}, {"seed": 7}):
+        assert comparison_of(rows.assign(**changed), {run: RunStore().get(run).seq}) is not after
 
 
 def compared(test: AppTest) -> set[str]:

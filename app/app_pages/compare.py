@@ -7,17 +7,18 @@ from pathlib import PurePath
 import pandas as pd
 import streamlit as st
 
-from app import charts, epoch_curves, services
+from app import services
 from app.charts import Chart
 from app.compare_confusion import confusions
 from app.compare_document import comparison_document
 from app.compare_files import download, offer
 from app.compare_runs import TITLES, filters, named_runs, run_list, undo
 from app.compare_table import difference_note, pooled_note, shown_summary, time_note
+from app.compared import Compared, compared
 from app.components.plot import plot
 from app.controls import Choice, address, html_text, misfits, plain_text, warn
 from app.html_table import html_table
-from core import baseline, comparison, report, variants
+from core import baseline, report, variants
 from core.data import DATASETS
 from core.runs import Run
 from models import NETWORKS
@@ -56,11 +57,12 @@ def page() -> None:
     selected = run_list(shown, listed[listed["id"].isin([run.id for run in shown])])
     matrices = confusions([run for run in shown if run.id in selected])
     rows = listed[listed["id"].isin(selected or [run.id for run in shown])]
-    lead.html(f'<p class="ds-lead">{html_text(comparison.verdict(rows, KINDS.get(by, "group")))}</p>')
+    found = compared(rows, {run.id: run.seq for run in shown}, KINDS.get(by, "group"))
+    lead.html(f'<p class="ds-lead">{html_text(found.verdict)}</p>')
     with above:
-        curves, drawn = figures(rows, {run.id: run.seq for run in shown})
+        drawn = figures(rows, found)
         there = set(rows["id"])
-        numbers([run for run in shown if run.id in there], rows, listed, curves, drawn + matrices, by)
+        numbers([run for run in shown if run.id in there], rows, found, listed, drawn + matrices, by)
 
 
 def empty() -> None:
@@ -128,31 +130,31 @@ def data_title(data: str) -> str:
     return DATASETS[data].title if data in DATASETS else PurePath(data).name or data
 
 
-def figures(rows: pd.DataFrame, seqs: Mapping[str, int]) -> tuple[pd.DataFrame, list[Chart]]:
-    """Accuracy per epoch, and accuracy against time; returns the curves, and what was drawn."""
-    curves = epoch_curves.curves(rows, seqs)
-    summary = comparison.summary(rows)
-    drawn = []
+def figures(rows: pd.DataFrame, found: Compared) -> list[Chart]:
+    """Accuracy per epoch, and accuracy against time; returns what was drawn."""
     left, right = st.columns(2, gap="large")
-    if not curves.empty:
+    if found.over_epochs is not None:
         with left:
-            drawn.append(charts.accuracy_per_epoch(curves, list(summary["variant"])))
-            plot(drawn[-1], key="per-epoch")
-            if (curves["n"] > 1).any():
+            plot(found.over_epochs, key="per-epoch")
+            if (found.curves["n"] > 1).any():
                 st.caption("Line: mean over seeds. Band: ± one standard deviation.")
-    if (base := comparison.reference(rows)) is not None:
+    if found.against_time is not None:
         with right:
-            drawn.append(charts.accuracy_against_time(summary, f"× {base}"))
-            plot(drawn[-1], key="against-time")
-            st.caption(plain_text(time_note(rows, base)))
-    return curves, drawn
+            plot(found.against_time, key="against-time")
+            st.caption(plain_text(time_note(rows, found.summary, str(found.reference))))
+    return [chart for chart in (found.over_epochs, found.against_time) if chart is not None]
 
 
 def numbers(
-    runs: list[Run], rows: pd.DataFrame, listed: pd.DataFrame, curves: pd.DataFrame, drawn: list[Chart], by: str
+    runs: list[Run],
+    rows: pd.DataFrame,
+    found: Compared,
+    listed: pd.DataFrame,
+    drawn: list[Chart],
+    by: str,
 ) -> None:
     """The table: what was reached and at what cost, and the difference to a pinned baseline, selected or not."""
-    summary = comparison.summary(rows)
+    summary, curves = found.summary, found.curves
     if summary.empty:
         return
     st.header("Test accuracy and time", anchor=False)

@@ -3,22 +3,22 @@
 import pandas as pd
 import streamlit as st
 
-from app import charts, paper_claims, paper_cost, paper_figures, paper_open, paper_tables, paper_techniques, services
+from app import paper_claims, paper_cost, paper_figures, paper_open, paper_tables, paper_techniques, services
 from app.components.plot import plot
 from app.controls import html_text, plain_text
 from app.html_table import html_table
-from app.paper_data import TITLES, command, measured, verdicts
+from app.paper_data import NAMES, TITLES, Compared, command, compared, measured, verdicts
 from app.paper_words import title
 from core import comparison
-from core.reproduce.measured import comparable
 from core.reproduce.paper import EPOCHS, TEST_ACCURACY
 from core.reproduce.plan import MAIN
 from core.significance import FEWEST_PAIRS
 
-NAMES = {"mnist": ("Figure 1", "Figure 2", "Table 1"), "cifar10": ("Figure 3", "", "Table 2")}
 LEAD = """<p class="ds-lead">“Activation Dropout, Inverse Dropout and Correlated Dropout” by I. M. Gavier proposes three
 techniques and compares them on two data sets, with one run each. Here are the techniques, the same experiments, seed by
 seed, and what they allow to say about each claim.</p>"""
+ON = "This goes on with them:"
+ANEW = "This makes them, and all others, of the original images:"
 
 
 def page() -> None:
@@ -46,20 +46,25 @@ def overview() -> None:
 def experiment(dataset: str) -> None:
     """A data set: what was run, the claims, the figures and the table."""
     st.header(TITLES[dataset], anchor=False)
-    found = measured(dataset)
-    if found is None:
+    found, judged, drawn = measured(dataset), verdicts(dataset), compared(dataset)
+    if found is None or judged is None or drawn is None:
         absent(dataset)
         return
     st.markdown(plain_text(protocol(dataset, found)))
-    if any(verdict.n < FEWEST_PAIRS for verdict in verdicts(dataset)):
-        st.markdown("Some runs of the plan are missing. This goes on with them:")
+    if any(verdict.n < FEWEST_PAIRS for verdict in judged):
+        st.markdown(f"Some runs of the plan are missing. {ON if original(found, dataset) else ANEW}")
         st.code(command(dataset), language="sh", wrap_lines=True)
     st.subheader("What the paper claims, and how it stands", anchor=False)
     with st.expander("The rule behind every verdict"):
         st.markdown(paper_claims.RULE)
-    paper_claims.show(verdicts(dataset))
+    paper_claims.show(judged)
     st.subheader("The paper's figures and table, from these runs", anchor=False)
-    figures(dataset, found)
+    figures(dataset, drawn)
+
+
+def original(found: pd.DataFrame, dataset: str) -> bool:
+    """Whether the runs are of the data set itself, not of a re-encoding."""
+    return paper_figures.data_of(found) == TITLES[dataset]
 
 
 def absent(dataset: str) -> None:
@@ -88,7 +93,8 @@ def protocol(dataset: str, found: pd.DataFrame) -> str:
     torch = comparison.listed(sorted(set(runs["torch"])))
     return (
         f"{len(runs)} runs on {paper_figures.data_of(found)}: the paper's network and settings, {epochs} epochs of its "
-        f"techniques with {seeds}; its curves have about {EPOCHS[dataset]} epochs, of one run. Trained on "
+        f"techniques with {seeds}; its curves have about {EPOCHS[dataset]} epochs, of one run. Its own three are taken "
+        f"at their word, k of all units and nothing rescaled; the other readings stand further down. Trained on "
         f"{where}; PyTorch {torch}."
     )
 
@@ -97,37 +103,26 @@ def counted(threads: str) -> str:
     return "1 thread" if threads == "1" else f"{threads} threads"
 
 
-def figures(dataset: str, found: pd.DataFrame) -> None:
+def figures(dataset: str, found: Compared) -> None:
     """Validation accuracy over the epochs, test accuracy beside the paper's and against time, and the table."""
-    rows, metrics = comparable(found[found["group"] == MAIN])
-    rows, metrics = (frame.assign(setting=frame["setting"].map(title)) for frame in (rows, metrics))
-    rows["variant"] = rows["setting"]
-    summary = comparison.summary(rows)
-    order = [title(name) for name in TEST_ACCURACY[dataset]]
-    curves = comparison.curves(metrics, rows)
+    paper = TEST_ACCURACY[dataset]
     over_epochs, against_time, table = NAMES[dataset]
     left, right = st.columns(2, gap="large")
     with left:
-        chart = charts.accuracy_per_epoch(curves, order)
-        others = [name for name in chart.legend if name not in order]
-        plot(paper_figures.named(chart, found), key=f"paper-epochs-{dataset}", hidden=others)
+        others = [name for name in found.over_epochs.legend if name not in [title(known) for known in paper]]
+        plot(found.over_epochs, key=f"paper-epochs-{dataset}", hidden=others)
         st.caption(f"{over_epochs}. Line: mean over seeds. Band: ± one standard deviation. {switched_off(others)}")
     with right:
-        paper = TEST_ACCURACY[dataset]
-        plot(
-            paper_figures.named(paper_figures.beside_the_paper(summary, paper, table), found),
-            key=f"paper-test-{dataset}",
-        )
+        plot(found.beside_the_paper, key=f"paper-test-{dataset}")
         st.caption(
             f"{table} as a figure. Mean over seeds, ± one standard deviation. Open diamond: the paper's single run."
         )
     with left:
-        chart = charts.accuracy_against_time(summary, f"× {comparison.reference(rows)}")
-        plot(paper_figures.named(chart, found), key=f"paper-time-{dataset}")
+        plot(found.against_time, key=f"paper-time-{dataset}")
         st.caption(f"{against_time or 'As Figure 2'}. Times of runs that were trained one after another: what else the "
                    "machine did shows in them. `python -m core bench training` takes them in turn.")  # fmt: skip
     with right:
-        st.html(html_table(paper_tables.accuracies(summary, paper), f"{table} beside ours"))
+        st.html(html_table(paper_tables.accuracies(found.summary, paper), f"{table} beside ours"))
 
 
 def switched_off(others: list[str]) -> str:

@@ -30,7 +30,7 @@ def plot(chart: Chart, *, key: str, hidden: Sequence[str] = (), height: int | No
 def figure_data(chart: Chart, hidden: Sequence[str] = (), height: int | None = None) -> dict[str, Any]:
     """What the browser-side part draws a chart from. A square one keeps within its height, which is the greater."""
     return {
-        "figure": chart.figure.to_json(),
+        "figure": chart.json,
         "title": chart.title,
         "alt": chart.alt,
         "legend": [{"name": name, **look.to_dict()} for name, look in chart.legend.items()],

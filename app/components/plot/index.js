@@ -20,6 +20,9 @@ class Figure {
     this.note = make("p", "ds-figure-note");
     this.note.hidden = true;
     root.replaceChildren(this.caption, this.plot, this.note, this.legend);
+    // Plotly follows the window, but not a figure that gets another size from what stands around it.
+    this.watcher = new ResizeObserver(() => this.fit());
+    this.watcher.observe(this.plot);
   }
 
   update(data) {
@@ -31,9 +34,7 @@ class Figure {
     this.save.setAttribute("aria-label", `Save as PNG: ${data.title}`);
     this.plot.setAttribute("aria-label", data.alt);
     this.plot.classList.toggle("ds-square", data.square);
-    const height = data.square ? "" : `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
-    this.resized = this.drawn && height !== this.plot.style.height;
-    this.plot.style.height = height;
+    this.plot.style.height = data.square ? "" : `${innerWidth <= 640 ? Math.min(300, data.height) : data.height}px`;
     this.plot.style.maxHeight = `${data.height}px`;
     this.legend.setAttribute("aria-label", `Shown in: ${data.title}`);
     this.drawLegend();
@@ -84,7 +85,7 @@ class Figure {
     for (const trace of data) if (this.hidden.has(trace.legendgroup)) trace.visible = false;
     const { template, ...own } = layout;
     this.drawn = true;
-    await this.Plotly.react(
+    this.drawing = this.Plotly.react(
       this.plot,
       data,
       {
@@ -96,9 +97,15 @@ class Figure {
       },
       PLOT_CONFIG,
     );
-    // Plotly follows the window, but not a figure that gets another height with other data.
-    if (this.resized && !this.closed && this.plot.clientHeight > 0) this.Plotly.Plots.resize(this.plot);
-    this.resized = false;
+    await this.drawing;
+    this.fit();
+  }
+
+  fit() {
+    const { width, height } = this.plot._fullLayout ?? {};
+    const { clientWidth, clientHeight } = this.plot;
+    if (!width || this.closed || !clientWidth || !clientHeight) return;
+    if (Math.abs(width - clientWidth) > 1 || Math.abs(height - clientHeight) > 1) this.Plotly.Plots.resize(this.plot);
   }
 
   async keepPicture() {
@@ -113,6 +120,8 @@ class Figure {
 
   close() {
     this.closed = true;
-    this.Plotly?.purge(this.plot);
+    this.watcher.disconnect();
+    // Plotly fails at a figure that is taken from it while it draws.
+    Promise.resolve(this.drawing).finally(() => this.Plotly?.purge(this.plot));
   }
 }
