@@ -19,6 +19,15 @@ _PLAIN = {
     "int": r"[-+]?(?:0|[1-9][0-9]{0,30})",
     "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
 }
+# What PyYAML's words mean to a person who knows no YAML: a part of them → what to do.
+_HELP = {
+    "mapping values are not allowed": "a text with a colon in it is put into quotation marks",
+    "expected <block end>": "a text that begins with [ or { is put into quotation marks, and what belongs together "
+                            "begins in the same column",
+    "could not find expected ':'": "a name is followed by a colon and a space",
+    "'\\t' that cannot start": "lines are indented by spaces, not by the Tab key",
+    "that cannot start": "a text that begins with such a character is put into quotation marks",
+}  # fmt: skip
 
 
 class MarkedYamlError(ValueError):
@@ -76,7 +85,7 @@ def read(text: str, what: str) -> tuple[Any, dict[Place, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"Line {mark.line + 1}" if mark else "The text"
-        raise MarkedYamlError(f"{line} is not YAML: {error.problem or error.context}.") from None
+        raise MarkedYamlError(f"{line} is not YAML: {_in_words(error.problem or error.context or '')}.") from None
     except yaml.YAMLError as error:
         raise MarkedYamlError(f"The text is not YAML: {str(error).splitlines()[0]}.") from None
     except (RecursionError, ValueError, OverflowError) as error:
@@ -86,6 +95,10 @@ def read(text: str, what: str) -> tuple[Any, dict[Place, int]]:
     finally:
         if reader is not None:
             reader.dispose()
+
+
+def _in_words(problem: str) -> str:
+    return next((f"{help_} ({problem})" for part, help_ in _HELP.items() if part in problem), problem)
 
 
 def line_of(lines: Mapping[Place, int], at: Place) -> int:
