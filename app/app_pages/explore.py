@@ -1,6 +1,5 @@
 """Explore: which neurons each technique masks on one image, and what that does to the answer."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -8,25 +7,21 @@ from typing import Any, Literal
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import looks, monte_carlo, networks, pictures, services
+from app import looks, mask_view, monte_carlo, networks, pictures, services
 from app.components.diagram import diagram
 from app.components.masks import masks, pack
 from app.controls import Choice, Choices, Number, Segments, address, html_text, misfits, plain_text, warn
 from app.looks import Scene
+from app.mask_view import DRAW, MOST_DRAWS, ORDER, UNIT, P
 from app.names import techniques
 from app.options import option_controls, technique_options
 from core.checkpoints import Checkpoint
 from core.dropout import TECHNIQUES, Dropout
 from core.inspection import Field, Position
-from core.inspection.fields import COUNTS_OF_DRAWS
 
 TITLES = {name: title for name, title in techniques().items() if name in TECHNIQUES}
 DEFAULT = ("standard", "dropact", "dropinv", "dropcorr")
 VIEW = "masks"
-MOST_DRAWS = max(COUNTS_OF_DRAWS)
-P = Number("p", "Drop probability p", 0.2, 0.0, 1.0)
-DRAW = Number("draw", "Draw", 1, 1, MOST_DRAWS, integer=True)
-UNIT = Number("unit", "Unit", None, 1, 1_000_000, integer=True)
 LEAD = """<p class="ds-lead">One trained network, one image, one random draw: every technique masks the same layer. Each
 cell is a unit<span class="ds-wide">; move p and see which fall and what the network then answers</span>.</p>"""
 NO_REFERENCE = (
@@ -60,7 +55,7 @@ def page() -> None:
             names = with_.draw()
         with warnings:
             unit = UNIT if VIEW in st.session_state else unit_control(name, place)
-            warn(misfits(given, [network, where, with_, P, DRAW, unit, ACTS, *option_controls(TITLES)]))
+            warn(misfits(given, [network, where, with_, P, DRAW, unit, ORDER, ACTS, *option_controls(TITLES)]))
         look(checkpoint, place, names)
 
 
@@ -104,18 +99,18 @@ def look(checkpoint: Checkpoint, place: Position, names: Sequence[str]) -> None:
     with rest:
         explanations(names)
         monte_carlo.section(checkpoint, picture, names, told["p"], place.index, options=options)
-    remember(told)
+    mask_view.remember(told)
 
 
 def draw(
     scene: Scene, place: Position, checkpoint: Checkpoint, shown: Sequence[Field], options: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """The masks; returns p, draw and unit as the person has them."""
+    """The masks; returns p, draw, unit and order as the person has them."""
     names = [field.technique for field in shown]
     counted = {name: looks.kept_of(scene, name, options.get(name, {})) for name in names}
     if VIEW not in st.session_state:  # the view is new: at first, or back from another page
         again = "explore-seen" in st.session_state and P.key not in st.query_params
-        st.session_state["explore-start"] = st.session_state["explore-seen"] if again else asked()
+        st.session_state["explore-start"] = st.session_state["explore-seen"] if again else mask_view.asked()
         st.session_state.pop("explore-seen", None)
     start = st.session_state["explore-start"]
     seen = st.session_state.get("explore-seen", start)
@@ -125,37 +120,8 @@ def draw(
         classes=checkpoint.classes, frequency_draws=looks.draws_behind(scene), onward=scene.onward, start=start,
         unit=max(0, seen["unit"]),
     )  # fmt: skip
-    st.session_state["explore-seen"] = seen = checked(masks(payload, key=VIEW), seen)
+    st.session_state["explore-seen"] = seen = mask_view.checked(masks(payload, key=VIEW), seen)
     return seen
-
-
-def asked() -> dict[str, Any]:
-    """p, draw and unit of the address; the unit counts from 0, -1 leaves the choice to the view."""
-    given = address()
-    values = {
-        control.key: control.default if control.problem(given.get(control.key, [""])) else float(given[control.key][0])
-        for control in (P, DRAW, UNIT)
-    }
-    return {"p": values["p"], "draw": int(values["draw"]) - 1, "unit": int(values["unit"] or 0) - 1}
-
-
-def checked(wish: dict[str, Any] | None, before: dict[str, Any]) -> dict[str, Any]:
-    """What the view says it shows, if that can be."""
-    if wish is None:
-        return before
-    p, draw, unit = (wish.get(name) for name in ("p", "draw", "unit"))
-    numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in (p, draw, unit))
-    if not numbers or not 0 <= p <= 1 or not 0 <= draw < MOST_DRAWS or not 0 <= unit < 1_000_000:
-        return before
-    return {"p": float(p), "draw": int(draw), "unit": int(unit)}
-
-
-def remember(seen: dict[str, Any]) -> None:
-    """Keep in the address what the person has changed."""
-    if seen != asked() or P.key in st.query_params:
-        st.query_params.update(p=f"{seen['p']:g}", draw=str(seen["draw"] + 1))
-        if seen["unit"] >= 0:
-            st.query_params["unit"] = str(seen["unit"] + 1)
 
 
 def answer(checkpoint: Checkpoint, field: Field, picture: pictures.Picture) -> str:

@@ -35,7 +35,7 @@ _render = st.components.v2.component(
 
 
 def masks(payload: bytes, *, key: str = "masks") -> dict[str, Any] | None:
-    """Mount the view of a :func:`pack`; ``{"p", "draw", "unit"}`` once a person has changed one of them.
+    """Mount the view of a :func:`pack`; ``{"p", "draw", "unit", "sorted"}`` once a person has changed one of them.
 
     What comes back is a wish from a browser: the caller checks it.
     """

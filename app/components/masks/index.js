@@ -74,10 +74,7 @@ class Masks {
     this.orderButtons = [["as they are", false], ["by activation", true]].map(([text, sorted]) => {
       const made = make("button", "", text);
       made.type = "button";
-      made.onclick = () => {
-        this.sorted = sorted;
-        this.queue();
-      };
+      made.onclick = () => this.go({ sorted });
       made.sorted = sorted;
       return made;
     });
@@ -223,7 +220,7 @@ class Masks {
 
   tellSoon() {
     clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.tell("view", { p: this.p, draw: this.drawn, unit: this.unit }), TELL_AFTER);
+    this.telling = setTimeout(() => this.tell("view", { p: this.p, draw: this.drawn, unit: this.unit, sorted: this.sorted }), TELL_AFTER);
   }
 
   turn(by) {
