@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.admission import admission
+from app.components.theme_menu import name_theme_menu
 from app.services import guard, tell_of_damage
 
 HERE = Path(__file__).parent
@@ -32,6 +33,7 @@ st.set_page_config(
 st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
 admission()
+name_theme_menu()
 with guard():
     tell_of_damage()
     page.run()

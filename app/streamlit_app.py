@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator
@@ -37,7 +38,15 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
 
 
 def _load_ahead() -> None:
-    import app.services  # noqa: F401
+    """What the first visitor would wait for: modules that are slow to load, and the network and images of Explore."""
+    import scipy.special  # type: ignore[import-untyped]  # noqa: F401
+
+    from app import monte_carlo_charts, networks, pictures, services  # noqa: F401
+
+    with suppress(*services.REFUSALS):  # said where a page needs them
+        pictures.gallery_of(networks.network(networks.FIRST))
+    # Streamlit looks for garbage after every run of a page: what is loaded stays for good and is left out from now on.
+    gc.freeze()
 
 
 def report(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from core.dropout import TECHNIQUES, DropConnect, DropCorr, dropouts, factory, set_p
@@ -231,6 +232,9 @@ def test_the_band_is_the_binomials() -> None:
     assert one == (1.0, 1.0)
     # 2 to 8 of 10 heads have probability 1002/1024; 3 to 7 only 912/1024.
     assert half == (0.2, 0.8)
+    for draws, level in ((1, 0.95), (100, 0.95), (400, 0.999)):
+        low, high = stats.binom.interval(level, draws, [1 - p for p in FINE])
+        assert band(FINE, draws, level) == tuple(zip(low / draws, high / draws, strict=True))
 
 
 def test_plans_fit_their_budget() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +39,14 @@ def keep_frequency(
     return 1 - counts.cumsum(0)[:steps] / draws
 
 
-def band(grid: Sequence[float], draws: int, level: float = 0.95) -> list[tuple[float, float]]:
+@lru_cache(maxsize=8)
+def band(grid: tuple[float, ...], draws: int, level: float = 0.95) -> tuple[tuple[float, float], ...]:
     """Between which shares the frequency of a unit that stays with probability 1-p lies, in ``level`` of all cases.
 
     Exact, from the binomial distribution of the count.
     """
-    from scipy.stats import binom  # type: ignore[import-untyped]  # takes long to import
+    from scipy.special import bdtr  # type: ignore[import-untyped]  # scipy.stats would take far longer to import
 
-    low, high = binom.interval(level, draws, [1 - p for p in grid])
-    return [(float(a) / draws, float(b) / draws) for a, b in zip(low, high, strict=True)]
+    below = bdtr(range(draws + 1), draws, [[1 - p] for p in grid])  # (P, draws + 1), P(count <= column)
+    low, high = ((below >= tail).argmax(1) / draws for tail in ((1 - level) / 2, (1 + level) / 2))
+    return tuple(zip(low.tolist(), high.tolist(), strict=True))
