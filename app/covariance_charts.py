@@ -1,7 +1,7 @@
 """Matrices over pairs of units → figures; and what goes with them. Colours are those for a light page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,6 +23,11 @@ SEQUENTIAL = (
 )  # fmt: skip
 # The share of pairs whose value lies beyond the end of the colours.
 BEYOND = 0.005
+
+
+# Two units, by their names on the axes.
+Pair = tuple[str, str]
+MARK = ("#1B2130", "#FFFFFF")
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,19 @@ def heatmap(matrix: Matrix, axis: Axis, scale: Scale, *, title: str, unit: str, 
         plot_bgcolor=BLANK[0], margin={"l": 30, "r": 0, "t": 8, "b": 40},
     )  # fmt: skip
     return Chart(figure, title, alt, {}, dict([BLANK, *scale.colours]), square=True)
+
+
+def with_marks(chart: Chart, marked: Mapping[str, Pair]) -> Chart:
+    """A heatmap of single units with marks around pairs, on both sides of the diagonal: plotly's symbol → pair."""
+    for symbol, (first, second) in marked.items():
+        chart.figure.add_trace(go.Scatter(
+            x=[first, second], y=[second, first], mode="markers", hoverinfo="skip", showlegend=False,
+            marker={"symbol": symbol, "size": 14, "color": MARK[0], "line": {"width": 2, "color": MARK[0]}},
+        ))  # fmt: skip
+    # A mark near the edge would have plotly keep free what lies around it.
+    last = len(chart.figure.data[0].x) - 0.5
+    chart.figure.update_layout(xaxis_range=[-0.5, last], yaxis={"range": [last, -0.5], "autorange": False})
+    return replace(chart, dark={**chart.dark, MARK[0]: MARK[1]})
 
 
 def falling_over(trends: Mapping[str, Trend], titles: Mapping[str, str], measure: str, unit: str) -> Chart:

@@ -1,6 +1,7 @@
 """The question of a lesson's step: how it is asked, and what is said to a prediction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -29,15 +30,37 @@ def prediction(step: Step, said: str | None) -> float | None:
     return value if question.low <= value <= question.high else None
 
 
+@dataclass(frozen=True)
+class Said:
+    """The prediction of a step as a part of the address, which :func:`ask` writes."""
+
+    step: Step
+    key: str = "said"
+
+    def problem(self, values: Sequence[str]) -> str | None:
+        if answered(self.step, values[0]):
+            return None
+        question = self.step.question
+        if isinstance(question, Choices):
+            able = f"there are 1 to {len(question.answers)}"
+        else:
+            able = f"guesses lie between {question.low:g} and {question.high:g}"
+        return f"“{values[0][:40]}” in the address is no answer to this question: {able}."
+
+    def draw(self) -> None:
+        """Asked by :func:`ask`."""
+
+
 def ask(step: Step, go: Callable[..., None]) -> None:
     """The question with its ways to answer; ``go(said=…)`` is called with the answer."""
     question = step.question
     st.markdown(f"**{filled(question.ask, step.before.facts())}**")
     if isinstance(question, Choices):
+        facts = step.before.facts()
         for number, answer in enumerate(question.answers, 1):
             st.button(
-                f"{number} · {answer}", key=f"lesson-answer-{number}", on_click=go, kwargs={"said": str(number)},
-                width="stretch",
+                f"{number} · {filled(answer, facts)}", key=f"lesson-answer-{number}", on_click=go,
+                kwargs={"said": str(number)}, width="stretch",
             )  # fmt: skip
     else:
         guess = estimate(question)
@@ -60,7 +83,8 @@ def tell(step: Step, said: str | None, facts: Facts) -> None:
     made = prediction(step, said)
     if isinstance(question, Choices):
         st.markdown(f"**{filled(question.ask, step.before.facts())}**")
-        rows = [_row(number, answer, question.right, made) for number, answer in enumerate(question.answers, 1)]
+        answers = [filled(answer, step.before.facts()) for answer in question.answers]
+        rows = [_row(number, answer, question.right, made) for number, answer in enumerate(answers, 1)]
         st.html(f'<ol class="ds-answers">{"".join(rows)}</ol>')
         verdict = "" if made is None else "You were right." if made == question.right else "It is otherwise."
     else:

@@ -1,6 +1,6 @@
 """Matrices over pairs of units as figures: of the activations, and of what falls together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from app import covariance_charts as charts
 from app import pair_tables as tables
 from app import pairs
+from app.covariance_charts import Pair
 from app.pairs import FALLING, Shown
 from core.inspection.covariance import Matrix, as_correlation, block_size, blocks, varying
 
@@ -61,8 +62,18 @@ def falling_panel(shown: Shown, name: str) -> Panel:
     return Panel(f"falling-{name}", title, unit, alt, 100 * matrix, shown.excess)
 
 
-def figures(shown: Shown, panels: Sequence[Panel]) -> list[charts.Chart]:
-    """A figure each, those of one unit in the same colours."""
+def sample_panel(shown: Shown) -> Panel:
+    """What DropCorr draws: the correlation of its samples s, for which none of a covariance was formed."""
+    matrix = pairs.sampled_correlation(shown.source)
+    count = pairs.DRAWS * len(pairs.looked_at(shown.source))
+    title, unit = f"Correlation of {count:,} samples s (−1 to 1)", UNITS["correlation"]
+    apart = np.abs(tables.pair_values(matrix) - tables.pair_values(pairs.correlated(shown.source)))
+    alt = f"{title}, {BY[shown.order]}: at most {apart.max(initial=0.0):.2f} from that of the activations."
+    return Panel("sample", title, unit, alt, matrix, True)
+
+
+def figures(shown: Shown, panels: Sequence[Panel], marked: Mapping[str, Pair] | None = None) -> list[charts.Chart]:
+    """A figure each, those of one unit in the same colours; ``marked``: plotly's name of a mark → the pair it is on."""
     order = pairs.ordered(shown.source, shown.order)
     axis = charts.unit_axis(order, block_size(len(order)), BY[shown.order])
     made = []
@@ -71,5 +82,6 @@ def figures(shown: Shown, panels: Sequence[Panel]) -> list[charts.Chart]:
         limit = 1.0 if panel.unit == UNITS["correlation"] else None
         scale = charts.scale_of(alike, diverging=panel.diverging, limit=limit)
         matrix, unit = blocks(panel.matrix, order), "" if limit else panel.unit
-        made.append(charts.heatmap(matrix, axis, scale, title=panel.title, unit=unit, alt=panel.alt))
+        chart = charts.heatmap(matrix, axis, scale, title=panel.title, unit=unit, alt=panel.alt)
+        made.append(charts.with_marks(chart, marked) if marked else chart)
     return made

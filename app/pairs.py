@@ -26,7 +26,17 @@ from core.inspection.covariance import (
     spectrum,
     varying,
 )
-from core.inspection.together import Agreement, CoDrop, Trend, agreement, co_drop, covariance_after, excess, trend
+from core.inspection.together import (
+    Agreement,
+    CoDrop,
+    Trend,
+    agreement,
+    co_drop,
+    covariance_after,
+    excess,
+    sampled,
+    trend,
+)
 from core.references import REFERENCE_IMAGES, block_outputs, fixed_order, noiseless, reference_images
 
 FALLING, AROUND = "falling", "around"
@@ -188,6 +198,15 @@ def related(source: Source, measure: str) -> Matrix:
 def correlated(source: Source) -> Matrix:
     """Correlation of the units looked at, without noise."""
     return as_correlation(before(source))
+
+
+@kept_within(MOST_KEPT)
+def sampled_correlation(source: Source) -> Matrix:
+    """Correlation of the samples by which DropCorr ranks the units looked at; NaN where :func:`correlated` is."""
+    layer, x = placed(source, "dropcorr", 0.5)
+    assert isinstance(layer, DropCorr)
+    found = as_correlation(sampled(layer, x, DRAWS, units(source)))
+    return np.where(np.isnan(correlated(source)), np.nan, found)
 
 
 @lru_cache(maxsize=16)

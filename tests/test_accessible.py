@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.lessons.reading import lessons
 from tests.browser import Browser, Server, browser, server, tab
 from tests.test_browser_compare import drawn, filled
 
@@ -12,6 +13,7 @@ __all__ = ["browser", "server"]
 pytestmark = pytest.mark.browser
 
 PAGES = Path(__file__).parent.parent / "app" / "app_pages"
+AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]"
 GRAVE = ("serious", "critical")
 
 
@@ -49,5 +51,26 @@ def test_a_page_has_no_grave_finding(
         page.locator("h1, h2").first.wait_for()
         if name == "compare":
             drawn(page, 4)
-        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        page.locator(AT_REST).wait_for()
         assert found(page) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "width", "height", "dark"),
+    [
+        ("", 390, 844, False),
+        ("said=shown", 1280, 800, True),
+        ("said=shown&present=true", 1280, 720, False),
+        ("present=true", 1280, 720, True),
+        ("handout=true", 1280, 800, True),
+    ],
+)
+def test_no_lesson_has_a_grave_finding(
+    browser: Browser, server: Server, what: str, width: int, height: int, dark: bool
+) -> None:
+    with tab(browser, width, height, dark) as page:
+        for lesson in lessons()[0]:
+            page.goto(f"{server.url}/lessons?lesson={lesson.key}&step={len(lesson.steps)}&{what}")
+            page.locator('.st-key-lesson-stage h2, [class*="st-key-handout-step"] h2').first.wait_for()
+            page.locator(AT_REST).wait_for()
+            assert found(page) == [], lesson.key

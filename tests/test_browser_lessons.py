@@ -1,9 +1,12 @@
 """Lessons in a real browser: by keyboard alone, by pointer on a phone, on a projector, on paper."""
 
+from contextlib import suppress
+
 import pytest
 
 from app.lessons.lesson import Choices, Lesson
 from app.lessons.reading import lessons
+from tests import lesson_runs
 from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
 
 __all__ = ["browser", "page", "server"]
@@ -11,6 +14,42 @@ pytestmark = pytest.mark.browser
 
 LESSONS = lessons()[0]
 SIZE = "(() => { const m = document.querySelector('[data-testid=stMain]'); return [m.scrollHeight, m.clientHeight, m.scrollWidth, m.clientWidth]; })()"  # noqa: E501
+
+# 297 mm less two margins of 12, in CSS pixels.
+A4_BETWEEN_MARGINS = (297 - 24) * 96 / 25.4
+# Whether an outline, a shadow or a border tells that an element is in focus: it looks otherwise when it is not.
+FOCUS_SHOWS = """(() => {
+  const node = document.activeElement;
+  const around = [node, node.parentElement, node.previousElementSibling, node.nextElementSibling].filter(Boolean);
+  const look = () => around.map((n) => { const s = getComputedStyle(n); return [s.outlineStyle, s.outlineWidth, s.boxShadow, s.borderColor].join(); }).join("|");
+  const focused = look();
+  node.blur();
+  const plain = look();
+  node.focus();
+  return focused !== plain;
+})()"""  # noqa: E501
+
+
+WAITS = """\
+title: A short training
+about: One run of one epoch.
+minutes: 1
+training: {techniques: [none], epochs: 1, train_size: 50}
+steps:
+  - title: Wait for it
+    text: "[Curves](#loss) of {{images}} images."
+    picture: {kind: curves, curves: [train]}
+    question: {ask: "Which?", answers: [one, two], right: 1}
+    then: {curves: [train, validation]}
+    explain: It is {{none.validation:.2f}}.
+    check: none.validation > 0
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trained(server: Server) -> None:
+    """What the lessons train is there: how that is waited for has a test of its own."""
+    lesson_runs.train(server.home)
 
 
 def at_rest(page: Page) -> None:
@@ -28,6 +67,25 @@ def fits(page: Page) -> bool:
     return bool(height <= room and width <= across)
 
 
+def answer(page: Page, key: str, button: str) -> None:
+    """Press the key, and again where a page that was being drawn anew did not take it."""
+    told = page.locator(".ds-verdict-line")
+
+    def pressed() -> bool:
+        from playwright.sync_api import TimeoutError as NotYet
+
+        at_rest(page)
+        if told.count():
+            return True
+        with suppress(NotYet):
+            page.locator(button).focus(timeout=8_000)
+            page.keyboard.press(key)
+            told.wait_for(timeout=8_000)
+        return bool(told.count())
+
+    wait_until(pressed, f"{key} does not answer")
+
+
 def tab_to(page: Page, selector: str) -> None:
     """Press Tab until the element is in focus."""
     for _ in range(60):
@@ -37,53 +95,116 @@ def tab_to(page: Page, selector: str) -> None:
     pytest.fail(f"the Tab key does not reach {selector}")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
-def test_a_lesson_is_presented_by_keyboard_alone_without_scrolling(
-    browser: Browser, server: Server, lesson: Lesson
+def test_a_lesson_is_done_by_keyboard_alone_and_presented_without_scrolling(
+    browser: Browser, server: Server, lesson: Lesson, width: int, height: int
 ) -> None:
-    with tab(browser, 1280, 720) as page:
-        page.goto(f"{server.url}/lessons?lesson={lesson.key}&present=true")
+    presented = width == 1280
+    with tab(browser, width, height) as page:
+        page.goto(f"{server.url}/lessons?lesson={lesson.key}{'&present=true' if presented else ''}")
         for number, step in enumerate(lesson.steps, 1):
             at_step(page, lesson, number)
-            wait_until(lambda: not page.get_by_test_id("stHeader").is_visible(), "the page's head stays")
-            wait_until(lambda: fits(page), f"step {number} does not fit before the answer: {page.evaluate(SIZE)}")
+            if presented:
+                wait_until(lambda: not page.get_by_test_id("stHeader").is_visible(), "the page's head stays")
+                wait_until(lambda: fits(page), f"step {number} does not fit before the answer: {page.evaluate(SIZE)}")
             if isinstance(step.question, Choices):
-                page.keyboard.press("1")
+                answer(page, "1", ".st-key-lesson-answer-1 button")
             else:
                 tab_to(page, ".st-key-lesson-estimate :is(input, [role=slider])")
+                assert page.evaluate(FOCUS_SHOWS), "nothing shows that the slider is in focus"
                 page.keyboard.press("ArrowRight")
                 tab_to(page, ".st-key-lesson-guess button")
-                page.keyboard.press("Enter")
+                assert page.evaluate(FOCUS_SHOWS), "nothing shows that the button is in focus"
+                answer(page, "Enter", ".st-key-lesson-guess button")
             page.locator(".ds-verdict-line").wait_for()
             page.wait_for_function("document.activeElement.matches('.ds-verdict-line')")
             at_rest(page)
-            wait_until(lambda: fits(page), f"step {number} does not fit behind the answer: {page.evaluate(SIZE)}")
+            if presented:
+                wait_until(lambda: fits(page), f"step {number} does not fit behind the answer: {page.evaluate(SIZE)}")
             page.keyboard.press("ArrowRight")
         page.wait_for_function(f"new URLSearchParams(location.search).get('lesson') !== '{lesson.key}'")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
-def test_a_lesson_is_done_on_a_phone_and_the_browser_remembers_it(
-    browser: Browser, server: Server, lesson: Lesson
+def test_a_lesson_is_done_by_pointer_and_the_browser_remembers_it(
+    browser: Browser, server: Server, lesson: Lesson, width: int, height: int
 ) -> None:
-    with tab(browser, 390, 844, dark=True) as phone:
-        phone.goto(f"{server.url}/lessons")
-        phone.get_by_role("link", name=lesson.title).click()
+    with tab(browser, width, height, dark=True) as page:
+        page.goto(f"{server.url}/lessons")
+        page.get_by_role("link", name=lesson.title).click()
         for number, step in enumerate(lesson.steps, 1):
-            at_step(phone, lesson, number)
-            _, _, width, across = phone.evaluate(SIZE)
-            assert width <= across, f"step {number} is wider than the phone"
+            at_step(page, lesson, number)
+            _, _, needed, across = page.evaluate(SIZE)
+            assert needed <= across, f"step {number} is wider than the screen"
             right = step.question.right if isinstance(step.question, Choices) else None
-            phone.locator(f".st-key-lesson-answer-{right} button" if right else ".st-key-lesson-guess button").click()
-            verdict = phone.locator(".ds-verdict-line")
+            page.locator(f".st-key-lesson-answer-{right} button" if right else ".st-key-lesson-guess button").click()
+            verdict = page.locator(".ds-verdict-line")
             verdict.wait_for()
             if right:
                 assert verdict.inner_text() == "You were right."
-            at_rest(phone)
+            at_rest(page)
             if number < len(lesson.steps):
-                phone.locator(".st-key-lesson-next button").click()
-        phone.get_by_role("button", name="All lessons").first.click()
-        phone.get_by_role("link", name=lesson.title).get_by_text("all steps answered").wait_for()
+                page.locator(".st-key-lesson-next button").click()
+        page.get_by_role("button", name="All lessons").first.click()
+        page.get_by_role("link", name=lesson.title).get_by_text("all steps answered").wait_for()
+
+
+def test_a_link_brings_back_what_is_on_the_projector(browser: Browser, page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/lessons?lesson=masks&step=5&said=20&present=true")
+    at_step(page, LESSONS[0], 5)
+    page.locator(".ds-masks[data-p]").wait_for()
+    page.locator(".ds-p input").press("ArrowRight")
+    page.get_by_role("button", name="Next draw").click()
+    page.wait_for_function("new URLSearchParams(location.search).get('draw') === '2'")
+    at_rest(page)
+    page.get_by_role("button", name="Share").click()
+    page.get_by_alt_text("QR code of").wait_for()
+    link = page.locator('[data-testid="stCode"]').inner_text().strip()
+    shown = page.locator(".ds-masks")
+    state = {name: shown.get_attribute(f"data-{name}") for name in ("p", "draw", "unit")}
+    assert state["p"] not in ("0.50", None)
+    with tab(browser, 390, 844, dark=True) as phone:
+        phone.goto(link)
+        at_step(phone, LESSONS[0], 5)
+        there = phone.locator(".ds-masks[data-p]")
+        there.wait_for()
+        assert {name: there.get_attribute(f"data-{name}") for name in state} == state
+        assert phone.locator(".ds-verdict-line").is_visible()
+        assert phone.get_by_test_id("stHeader").is_visible()
+        phone.locator(".st-key-lesson-back button").click()
+        at_step(phone, LESSONS[0], 4)
+        assert not {"p", "draw", "unit"} & set(phone.evaluate("[...new URLSearchParams(location.search).keys()]"))
+
+
+def test_a_matrix_follows_p_and_the_address_keeps_it(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/lessons?lesson=falling-together&step=3&said=20&p=0.5")
+    figure = page.locator('[class*="st-key-lesson-pair-falling-dropcorr"] [role=img]')
+    wait_until(lambda: "p 0.5." in (figure.get_attribute("aria-label") or ""), "the address is not read")
+    page.locator(".st-key-p :is(input, [role=slider])").first.press("ArrowRight")
+    wait_until(lambda: "p 0.55." in (figure.get_attribute("aria-label") or ""), "the figure does not follow")
+    page.wait_for_function("new URLSearchParams(location.search).get('p') === '0.55'")
+    page.locator('.st-key-lesson-stage a[href="#marks"], .st-key-lesson-stage a[href="#dropcorr"]').last.hover()
+    page.locator('[class*="st-key-lesson-pair-falling-dropcorr"] .ds-figure.ds-spoken').wait_for()
+
+
+def test_an_answer_that_is_still_trained_comes_by_itself_and_keeps_nobody(page: Page, server: Server) -> None:
+    (server.home / "lessons").mkdir(exist_ok=True)
+    (server.home / "lessons" / "99-wait.yaml").write_text(WAITS)
+    page.goto(f"{server.url}/lessons?lesson=wait")
+    page.locator(".st-key-lesson-answer-1 button").wait_for()
+    at_rest(page)
+    assert page.locator(".st-key-lesson-next button").is_enabled()
+    page.keyboard.press("1")
+    page.get_by_text("Training now").wait_for()
+    page.locator(".ds-verdict-line").wait_for(timeout=240_000)
+    page.wait_for_function("document.activeElement.matches('.ds-verdict-line')")
+    assert page.get_by_text("It is 2.").is_visible()
+    page.wait_for_function("document.querySelector('.ds-live').dataset.points > 0")
+    labels = page.locator(".ds-chart:visible .ds-plot").evaluate_all("all => all.map((one) => one.ariaLabel)")
+    assert len(labels) == 1
+    assert "validation 2." in labels[0]
 
 
 def test_words_mark_what_they_speak_of_and_a_link_brings_the_step_back(page: Page, server: Server) -> None:
@@ -103,15 +224,23 @@ def test_words_mark_what_they_speak_of_and_a_link_brings_the_step_back(page: Pag
     assert "lesson=masks&step=2&said=1" in page.locator('[data-testid="stCode"]').inner_text()
 
 
-def test_a_handout_prints_light_on_a_few_pages_of_a4_without_controls(browser: Browser, server: Server) -> None:
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
+def test_a_handout_prints_light_without_controls_and_breaks_no_step(
+    browser: Browser, server: Server, lesson: Lesson
+) -> None:
+    last = f".st-key-handout-picture-{len(lesson.steps)}"
     with tab(browser, dark=True) as page:
-        page.goto(f"{server.url}/lessons?lesson=masks&handout=true")
-        page.locator(".ds-masks canvas").nth(4).wait_for()
+        page.goto(f"{server.url}/lessons?lesson={lesson.key}&handout=true")
+        page.locator(f"{last} :is(canvas, svg, img)").first.wait_for()
         at_rest(page)
         page.emulate_media(media="print")
-        for hidden in ("header[data-testid=stHeader]", ".st-key-lesson-tools", ".ds-masks-bar"):
+        for hidden in ("header[data-testid=stHeader]", ".st-key-lesson-tools", ".ds-masks-bar", ".ds-save"):
             assert not page.locator(hidden).first.is_visible(), hidden
         ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         page.wait_for_function(f"{ground} === 'rgb(255, 255, 255)'")
+        steps = page.locator('[class*="st-key-handout-step-"]')
+        heights = steps.evaluate_all("nodes => nodes.map((node) => node.getBoundingClientRect().height)")
         printed = page.pdf(format="A4", prefer_css_page_size=True)
-    assert 2 <= printed.count(b"/Type /Page\n") <= 6
+    assert len(heights) == len(lesson.steps)
+    assert max(heights) <= A4_BETWEEN_MARGINS
+    assert printed.count(b"/Type /Page\n") <= len(lesson.steps)

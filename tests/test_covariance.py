@@ -104,7 +104,7 @@ def test_dropact_pairs_fall_as_often_as_enumeration_says() -> None:
     for fallen, probability in sequential_drop_sets(activations, 2).items():
         for i, j in itertools.product(fallen, repeat=2):
             expected[i, j] += probability
-    found = co_drop(DropAct(0.4), torch.tensor([activations]).repeat(400, 1), draws=50)
+    found = co_drop(DropAct(0.4, count="layer"), torch.tensor([activations]).repeat(400, 1), draws=50)
     assert_counts(found, expected)
 
 

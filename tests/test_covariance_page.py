@@ -48,7 +48,7 @@ def words(test: AppTest) -> str:
 def panels(test: AppTest) -> dict[str, dict[str, Any]]:
     """Title → what the browser is given, of every figure."""
     given = [json.loads(part.proto.json) for part in test.get("bidi_component")]
-    return {figure["title"]: figure for figure in given}
+    return {data["title"]: data for data in given if "figure" in data}
 
 
 def trained_run(width: float, epochs: int = 1) -> str:

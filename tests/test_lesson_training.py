@@ -10,7 +10,7 @@ from app.access import AccessError
 from app.lessons import reading
 from app.lessons.lesson import LessonError
 from app.lessons.reading import from_yaml, lessons
-from app.lessons.training import Training
+from app.lessons.training import Training, Wait
 from core.jobs import LocalEngine
 from core.runs import RunStore
 from core.sweep import Experiment
@@ -49,6 +49,11 @@ def training() -> Training:
     found = lessons()[0][0].training
     assert found is not None
     return found
+
+
+def said() -> str:
+    wait = training().look().wait
+    return wait.sentence if wait else ""
 
 
 def end(store: RunStore, run_id: str, status: str, reason: str | None = None) -> None:
@@ -101,18 +106,26 @@ def test_a_file_that_was_changed_has_what_is_new_trained(file: Path, store: RunS
 @pytest.mark.usefixtures("file")
 def test_it_says_how_it_stands(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [run.id for run in training().look().runs]
-    assert training().look().sentence == "Training now: 0 of 3 networks are done. The explanation follows."
+    assert said() == "Training now: 0 of 3 networks are done. The explanation follows."
     end(store, ids[0], "done")
-    assert "1 of 3 networks are done" in training().look().sentence
-    assert training().look().active
+    wait = training().look().wait
+    assert wait
+    assert "1 of 3 networks are done" in wait.sentence
+    assert wait.active
     end(store, ids[1], "failed", "The loss is not a number.")
-    look = training().look()
-    assert look.sentence == "The training of this lesson ended before its time: The loss is not a number."
-    assert not look.active
+    wait = training().look().wait
+    assert wait
+    assert wait.sentence == "The training of this lesson ended before its time: The loss is not a number."
+    assert not wait.active
+    first, _, third = training().configs
+    assert training().look([first]).wait is None
+    assert training().look([first, third]).wait == Wait(
+        "Training now: 1 of 2 networks are done. The explanation follows.", active=True
+    )
     assert store.get(ids[1]).status == "failed", "nobody may begin again what failed"
     for run_id in ids[1:]:
         end(store, run_id, "done")
-    assert (training().look().sentence, training().look().active) == ("", False)
+    assert training().look().wait is None
 
 
 @pytest.mark.usefixtures("file")
@@ -122,7 +135,7 @@ def test_a_run_whose_process_was_lost_goes_on_once(store: RunStore) -> None:
         store.change(first.id, lambda _, attempt=attempt: {"status": "lost", "attempt": attempt, "reason": "Killed."})
         training().look()
         assert store.get(first.id).status == ("queued" if attempt == 1 else "lost")
-    assert "Killed." in training().look().sentence
+    assert "Killed." in said()
 
 
 @pytest.mark.usefixtures("file")
@@ -132,9 +145,8 @@ def test_behind_other_runs_it_waits_in_the_queue(store: RunStore) -> None:
 
     busy = store.create(Config(epochs=100).to_dict(), owner=owner_of())
     store.change(busy, lambda _: {"latest": {"epoch": 10.0, "train_seconds": 100.0, "eval_seconds": 0.0}})
-    sentence = training().look().sentence
     assert (
-        sentence
+        said()
         == "Other runs are training on this machine, so this lesson's wait, about 15 min. You can go on meanwhile."
     )
 
@@ -145,9 +157,10 @@ def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypa
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("DROPSCOPE_HOME", str(tmp_path / "file"))
     look = found.look()
-    assert look.sentence.startswith("Nothing is trained: ")
+    assert look.wait
+    assert look.wait.sentence.startswith("Nothing is trained: ")
+    assert not look.wait.active
     assert len(look.planned) == 3
-    assert not look.active
     assert look.runs == []
 
 

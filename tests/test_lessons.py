@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app import lesson_links
+from app import lesson_links, mask_view
 from app.lesson_question import judged, prediction
 from app.lessons import reading, words
 from app.lessons.lesson import Choices, Estimate, Lesson, LessonError, Step
@@ -14,8 +14,11 @@ from core.checkpoints import load
 from core.data import load as load_data
 from core.dropout import dropouts
 from core.inspection import activations
+from tests.lesson_runs import lesson_runs, trained_home
 from tests.test_app import html, opened
 from tests.test_app import words as said_by
+
+__all__ = ["lesson_runs", "trained_home"]
 
 SHIPPED = [(lesson, number) for lesson in lessons()[0] for number in range(1, len(lesson.steps) + 1)]
 
@@ -37,6 +40,7 @@ steps:
     explain: It is {{standard.fallen}}, p = {{p:.1f}}.
     check: standard.fallen > 20
 """
+ESTIMATED = GOOD[GOOD.index("      from: 0") : GOOD.index("    then:")]
 
 
 def named(value: object) -> str:
@@ -51,6 +55,7 @@ def test_all_lessons_can_be_read() -> None:
     assert all(lesson.minutes <= 5 for lesson in found)
 
 
+@pytest.mark.usefixtures("lesson_runs")
 @pytest.mark.parametrize(("lesson", "number"), SHIPPED, ids=named)
 def test_the_claims_of_a_step_hold_and_its_texts_have_their_numbers(lesson: Lesson, number: int) -> None:
     step = lesson.steps[number - 1]
@@ -75,9 +80,9 @@ def test_the_facts_of_masks_are_what_the_layers_do() -> None:
     active = int((clean > 0).sum())
     assert (facts["units"], facts["active"]) == (128, active)
     assert facts["total"] == pytest.approx(float(clean.sum()), rel=1e-5)
-    assert facts["dropact.fallen"] == facts["dropact.active_fallen"] == min(64, active)
-    assert facts["dropact.left"] == active - min(64, active)
-    assert facts["k"] == 64
+    assert facts["dropact.fallen"] == facts["dropact.active_fallen"] == active // 2
+    assert facts["dropact.left"] == active - active // 2
+    assert (facts["k"], facts["k_active"]) == (64, active // 2)
     # The sum after a mask of k of the active units, by forwards of the layer itself.
     layer = dropouts(net.model("standard", p=0.5).train())[0]
     torch.manual_seed(3)
@@ -114,6 +119,11 @@ def test_the_facts_of_masks_are_what_the_layers_do() -> None:
         ("standard.fallen > 20", "dropact.fallen > 20", 16, "This picture has no fact 'dropact.fallen'"),
         ("    question:\n      ask: How many fall?", "    question:", 8, "A question lacks ask"),
         ("  - title: First", "  - tilte: First", 5, "A step lacks title"),
+        (ESTIMATED, "      answers: [\"{{p}}\", \"{{q}}\"]\n      right: 1\n", 10, "This picture has no fact 'q'"),
+        ("right: standard.fallen", "right: 64", 12, "right names the fact that answers it, such as standard.fallen"),
+        ("How many fall?", "How many: all?", 9, "a text with a colon in it is put into quotation marks"),
+        ("    question:", "\tquestion:", 8, "lines are indented by spaces, not by the Tab key"),
+        ("title: A lesson", "title: [A](#p) lesson", 1, "begins with [ or { is put into quotation marks"),
         ("minutes: 3", "minutes: [3", 4, "is not YAML"),
         ("title: First", "title: First\n    title: Second", 6, "title is given a second time"),
     ],
@@ -239,14 +249,64 @@ def test_nobody_is_kept_from_going_on() -> None:
 
 
 @pytest.mark.usefixtures("_one_lesson")
-def test_a_wrong_address_is_named() -> None:
-    assert "no lesson “nothing”" in opened("lessons", lesson="nothing").warning[0].value
-    page = opened("lessons", lesson="short", step="9")
-    assert "“9” in the address is no step" in page.warning[0].value
-    assert "128 units" in said_by(page)
-    assert not opened("lessons", lesson="short", said="7e9").exception
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ({"lesson": "nothing"}, "no lesson “nothing”"),
+        ({"lesson": "short", "step": "9"}, "“9” in the address is no step"),
+        ({"lesson": "short", "said": "7e9"}, "is no answer to this question: guesses lie between 0 and 128"),
+        ({"lesson": "short", "step": "2", "said": "3"}, "is no answer to this question: there are 1 to 2"),
+        ({"lesson": "short", "present": "yes"}, "“yes” in the address is neither true nor false"),
+        ({"lesson": "short", "said": "3", "p": "2"}, "“2” in the address does not lie between 0 and 1"),
+        ({"lesson": "short", "said": "3", "draw": "33"}, "“33” in the address does not lie between 1 and 32"),
+        ({"lesson": "short", "said": "3", "unit": "x"}, "“x” in the address is not a number"),
+    ],
+)
+def test_what_is_wrong_in_an_address_is_one_sentence_and_costs_nothing(address: dict[str, str], sentence: str) -> None:
+    page = opened("lessons", **address)
+    assert not page.exception
+    (warning,) = page.warning
+    assert sentence in warning.value.replace("\\", "")
+    assert "lesson" not in address or address["lesson"] == "nothing" or page.button(key="lesson-next")
 
 
+@pytest.mark.usefixtures("_one_lesson")
+def test_another_step_forgets_what_was_changed_in_the_picture() -> None:
+    page = opened("lessons", lesson="short", said="3", p="0.3", draw="2")
+    page.button(key="lesson-present").click().run()
+    assert "".join(page.query_params["p"]) == "0.3"
+    page.button(key="lesson-next").click().run()
+    assert {*page.query_params} == {"lesson", "step", "present"}
+
+
+def test_what_the_masks_show_comes_from_the_address_and_goes_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(p="0.35", draw="4", unit="0", order="activation", lesson="masks")
+    monkeypatch.setattr(mask_view.st, "query_params", held)
+    start = {"p": 0.8, "draw": 0, "unit": -1, "sorted": False}
+    # Unit 0 is none: what is wrong stays as the lesson has it.
+    assert mask_view.asked(start) == {"p": 0.35, "draw": 3, "unit": -1, "sorted": True}
+    assert mask_view.asked(start, [mask_view.DRAW]) == start | {"draw": 3}
+    seen = mask_view.checked({"p": 0.4, "draw": 7, "unit": 2, "sorted": False}, start)
+    mask_view.remember(seen, start)
+    assert held == {"p": "0.4", "draw": "8", "unit": "3", "order": "layer", "lesson": "masks"}
+    assert mask_view.asked(start) == seen
+    for wish in ({"p": 2, "draw": 0, "unit": 0}, {"p": 0.1, "draw": 32000, "unit": 0}, {"p": None}, {}):
+        assert mask_view.checked(wish, seen) == seen
+    held.clear()
+    mask_view.remember(start, start)
+    assert held == {}
+    mask_view.remember(seen, start, [mask_view.P])
+    assert held == {"p": "0.4"}
+
+
+class Held(dict[str, str]):
+    """As much of Streamlit's query parameters as is used."""
+
+    def get_all(self, key: str) -> list[str]:
+        return [self[key]]
+
+
+@pytest.mark.usefixtures("lesson_runs")
 @pytest.mark.parametrize("lesson", lessons()[0], ids=named)
 def test_a_lesson_is_printed_with_all_its_steps(lesson: Lesson) -> None:
     page = opened("lessons", lesson=lesson.key, handout="true")

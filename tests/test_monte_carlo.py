@@ -234,6 +234,8 @@ def test_without_dropout_all_passes_agree(name: str) -> None:
 def test_p_is_each_layers_own_unless_given() -> None:
     model, x = network("dropact"), image()
     model.hidden_1.dropout.p, model.hidden_2.dropout.p = 0.25, 0.0
+    for layer in dropouts(model):
+        layer.count = "layer"
     first, second = (monte_carlo(model, x, passes=3, position=at).fallen for at in (0, 1))
     assert first is not None
     assert second is not None

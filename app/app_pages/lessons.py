@@ -1,6 +1,6 @@
 """Lessons: predict, do, see, explain, with the pictures of the other pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -9,11 +9,11 @@ from app import lesson_links, services
 from app import lessons as lessons_folder
 from app.components.lesson import guide
 from app.components.lesson_list import lesson_list
-from app.controls import html_text, plain_text, warn
-from app.lesson_question import answered, ask, tell
-from app.lessons.lesson import Lesson, Step
+from app.controls import Switch, address, html_text, misfits, notices, plain_text, warn
+from app.lesson_question import Said, answered, ask, tell
+from app.lessons.lesson import Lesson, Picture, Step
 from app.lessons.reading import lessons
-from app.lessons.training import Training
+from app.lessons.training import Wait
 from app.lessons.words import filled
 
 LEAD = """<p class="ds-lead">Short lessons for a class or for yourself. Each step asks what you expect, shows what
@@ -21,7 +21,9 @@ happens in a real network, and says why.</p>"""
 STYLE = Path(lessons_folder.__file__).with_name("style.css")
 QR_WIDTH = 240
 LOOK_AGAIN_SECONDS = 1.0
-STATE = ("lesson", "step", "said", "present", "handout")
+SHARED = ("lesson", "step", "said")
+FLAGS = (Switch("present", "Present", False), Switch("handout", "Handout", False))
+STATE = (*SHARED, *(flag.key for flag in FLAGS))
 
 
 def page() -> None:
@@ -61,31 +63,35 @@ def teach(lesson: Lesson, found: list[Lesson]) -> None:
     number = step_number(lesson)
     step = lesson.steps[number - 1]
     said = st.query_params.get("said")
-    presenting = st.query_params.get("present") == "true"
+    told = answered(step, said)
     if lesson.training:
         lesson.training.look()  # begins it, so that its first step need not be waited for
+    shown = step.after if told else step.before
+    presenting = st.query_params.get("present") == "true"
+    given = address()
+    warn([*notices(given, [*FLAGS, Said(step)]), *misfits(given, shown.controls)])
     with st.container(key="lesson-presenting" if presenting else "lesson-reading"):
-        with st.container(key="lesson-tools", horizontal=True, vertical_alignment="center"):
-            head(lesson, found.index(lesson) + 1, number, presenting)
+        tools = st.container(key="lesson-tools", horizontal=True, vertical_alignment="center")
         with st.container(key="lesson-stage"):
-            told = answered(step, said)
             with st.container(key="lesson-words"):
                 st.header(plain_text(step.title), anchor=False)
                 # On a projector there is no room for what everybody has read by then.
                 if not (told and presenting):
                     st.markdown(filled(step.text, step.before.facts()))
-            shown = step.after if told else step.before
             with st.container(key="lesson-picture"):
-                shown.draw(f"{lesson.key}-{number}-{'after' if told else 'before'}")
+                shown.live(f"{lesson.key}-{number}-{'after' if told else 'before'}")
             with st.container(key="lesson-answer"):
-                if told and shown.waits() and lesson.training:
-                    wait(lesson.training)
+                awaited = shown.waits() if told else None
+                if awaited:
+                    wait(shown, awaited)
                 elif told:
                     explain(step, said)
                 else:
                     ask(step, go)
                 turn(lesson, number, found)
-    guide(lesson.key, number, step.title, answered=told, spoken=shown.spoken)
+        with tools:  # last, so that the link has what the picture has just put into the address
+            head(lesson, found.index(lesson) + 1, number, shown)
+    guide(lesson.key, number, step.title, answered=told, told=told and not awaited, spoken=shown.spoken)
 
 
 def step_number(lesson: Lesson) -> int:
@@ -98,8 +104,9 @@ def step_number(lesson: Lesson) -> int:
     return 1
 
 
-def head(lesson: Lesson, place: int, number: int, presenting: bool) -> None:
+def head(lesson: Lesson, place: int, number: int, shown: Picture) -> None:
     count = len(lesson.steps)
+    presenting = st.query_params.get("present") == "true"
     dots = "".join(f'<span class="{"ds-reached" if i < number else ""}"></span>' for i in range(count))
     st.html(
         f'<p class="ds-step-head">Lesson {place} · {html_text(lesson.title)} · step {number} of {count}'
@@ -107,7 +114,7 @@ def head(lesson: Lesson, place: int, number: int, presenting: bool) -> None:
     )
     st.space("stretch")
     with st.popover("Share", icon=":material/qr_code_2:"):
-        share()
+        share([control.key for control in shown.controls])
     if not presenting:
         st.button("Handout", icon=":material/print:", key="lesson-handout", on_click=go, kwargs={"handout": "true"})
     st.button(
@@ -128,13 +135,13 @@ def explain(step: Step, said: str | None) -> None:
         st.markdown(f"**Try it.** {filled(step.do, facts)}")
 
 
-def wait(training: Training) -> None:
+def wait(shown: Picture, awaited: Wait) -> None:
     """In the place of an explanation whose numbers are not there yet: why, until they are."""
 
-    @st.fragment(run_every=LOOK_AGAIN_SECONDS if training.look().active else None)
+    @st.fragment(run_every=LOOK_AGAIN_SECONDS if awaited.active else None)
     def until_they_are() -> None:
-        if sentence := training.look().sentence:
-            st.info(plain_text(sentence), icon=":material/hourglass_top:")
+        if now := shown.waits():
+            st.info(plain_text(now.sentence), icon=":material/hourglass_top:")
         else:
             st.rerun()
 
@@ -161,7 +168,9 @@ def turn(lesson: Lesson, number: int, found: list[Lesson]) -> None:
 
 
 def go(**changes: str | None) -> None:
-    """Change the page's address, which is all its state."""
+    """Change the page's address, which is all its state; another picture begins as the lesson has it."""
+    if {*changes} & {*SHARED}:
+        changes = dict.fromkeys(st.query_params.keys() - {*STATE}) | changes
     for name, value in changes.items():
         if value is None:
             st.query_params.pop(name, None)
@@ -173,9 +182,9 @@ def leave() -> None:
     go(**dict.fromkeys(STATE))
 
 
-def share() -> None:
-    """A link to this step as it is, and its QR code."""
-    state = {name: st.query_params[name] for name in STATE if name in st.query_params and name != "present"}
+def share(keys: Sequence[str]) -> None:
+    """A link to this step as it is, ``keys`` of its picture too, and its QR code."""
+    state = {name: st.query_params[name] for name in (*SHARED, *keys) if name in st.query_params}
     address = lesson_links.link(st.context.url, state)
     st.image(lesson_links.qr(address), width=QR_WIDTH, alt=f"QR code of {address}")
     st.code(address, language=None, wrap_lines=True)
@@ -196,17 +205,17 @@ def handout(lesson: Lesson) -> None:
     st.markdown(plain_text(lesson.about))
     for number, step in enumerate(lesson.steps, 1):
         with st.container(key=f"handout-step-{number}"):
-            facts = step.after.facts()
-            st.header(f"{number}. {plain_text(step.title)}", anchor=False)
-            st.markdown(filled(step.text, step.before.facts()))
-            if not step.after.waits():
-                tell(step, None, facts)
+            with st.container(key=f"handout-words-{number}"):
+                facts = step.after.facts()
+                st.header(f"{number}. {plain_text(step.title)}", anchor=False)
+                st.markdown(filled(step.text, step.before.facts()))
+                if awaited := step.after.waits():
+                    wait(step.after, awaited)
+                else:
+                    tell(step, None, facts)
+                    st.markdown(filled(step.explain, facts))
             with st.container(key=f"handout-picture-{number}"):
                 step.after.draw(f"handout-{lesson.key}-{number}")
-            if step.after.waits() and lesson.training:
-                wait(lesson.training)
-            else:
-                st.markdown(filled(step.explain, facts))
 
 
 page()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.lessons.training import Training
+from app.controls import Control
+from app.lessons.training import Training, Wait
 from app.lessons.words import Check, Facts
 from core.errors import DataError
 
@@ -28,16 +29,25 @@ class Picture(Protocol):
         ...
 
     def facts(self) -> Facts:
-        """Their values, computed now; "…" for one that is not known yet, as :meth:`waits` says."""
+        """Their values, computed now; "…" for each as long as :meth:`waits` says that they are not known."""
         ...
 
-    def waits(self) -> str:
-        """Why not all facts are known yet, in a sentence; empty once they are, and where nothing is trained."""
-        return ""
+    def waits(self) -> Wait | None:
+        """Why the facts are not known yet; None once they are, and where nothing is trained."""
+        return None
 
     def draw(self, key: str) -> None:
-        """Put it on the page; ``key`` differs between pictures on one page."""
+        """Put it on the page as the lesson has it; ``key`` differs between pictures on one page."""
         ...
+
+    @property
+    def controls(self) -> Sequence[Control]:
+        """What a person may change in it while it is the only one on the page: the address keeps that by their keys."""
+        return ()
+
+    def live(self, key: str) -> None:
+        """Put it on the page as the only one, with its :attr:`controls` as the address has them."""
+        self.draw(key)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ def _question(given: Settings) -> Choices | Estimate:
         low = given.number("from", -1e9, 1e9)
         high = given.number("to", low, 1e9)
         step = given.number("step", 1e-6, high - low, 1.0)
+        if not isinstance(given.raw("right", ""), str):
+            raise given.wrong("right", "right names the fact that answers it, such as standard.fallen.")
         made = Estimate(ask, low, high, step, given.text("right"), given.number("near", 0, high - low, 0.0),
                         given.text("unit", ""))  # fmt: skip
     given.done()
@@ -153,6 +155,12 @@ def _check_words(step: Step, given: Settings) -> None:
         except words.WordsError as error:
             raise given.wrong(key, str(error)) from None
         _known_pointers(text, key, shown, given)
+    if isinstance(step.question, Choices):
+        for index, text in enumerate(step.question.answers):
+            try:
+                _known(words.names_in(text), step.before.names(), "fact", step.before)
+            except words.WordsError as error:
+                raise SettingError(str(error), (*given.place("question"), "answers", index)) from None
     try:
         if isinstance(step.question, Estimate):
             _known([step.question.right], step.after.names(), "fact", step.after)

@@ -6,9 +6,9 @@ A file says it at its top level, as an experiment without a name (`core.sweep.sp
 
 Every run costs its process some seconds of start beside its training, one after the other on two cores.
 
-A picture that shows these runs gets the training in its ``read(given, training)``, asks :meth:`Training.look` for them,
-and returns that look's sentence from ``waits()``: until it is empty, the page shows the picture and holds back the
-explanation, and looks again every second while waiting helps.
+A picture that shows some of these runs gets the training in its ``read(given, training)``, asks :meth:`Training.look`
+for them, and returns that look's wait from ``waits()``: until there is none, the page shows the picture and holds back
+the explanation, and looks again while waiting helps.
 """
 
 from __future__ import annotations
@@ -31,16 +31,23 @@ DATASET = "digits"
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Why something is not there yet, as a ``sentence``; ``active``: waiting helps."""
+
+    sentence: str
+    active: bool
+
+
+@dataclass(frozen=True)
 class Look:
     """A training at one moment.
 
-    ``planned`` are all its configs, in their order, each with its run where there is one. ``sentence`` says why not all
-    are done, and is empty once they are; ``active``: waiting helps.
+    ``planned`` are its configs, in their order, each with its run where there is one; ``wait`` says why not all are
+    done, and is None once they are.
     """
 
     planned: tuple[Planned, ...]
-    sentence: str
-    active: bool
+    wait: Wait | None
 
     @property
     def runs(self) -> list[Run]:
@@ -64,13 +71,19 @@ class Training:
         """One a run, all of the first seed first."""
         return self.experiment.configs()
 
-    def look(self) -> Look:
-        """How it stands, with what nobody has begun yet begun. What hinders that is in the sentence, and not raised."""
+    def look(self, configs: Sequence[Config] | None = None) -> Look:
+        """How it stands, with what nobody has begun yet begun. What hinders that is told as its wait, and not raised.
+
+        ``configs``: look only at these of :attr:`configs`.
+        """
         try:
-            planned = tuple(services.train_lesson(self.lesson))
-            return Look(planned, *_standing([each.run for each in planned if each.run], len(planned)))
+            found = services.train_lesson(self.lesson)
+            planned = tuple(each for each in found if configs is None or each.config in configs)
+            number = len(planned if configs is None else configs)
+            return Look(planned, _standing([each.run for each in planned if each.run], number))
         except services.REFUSALS as error:
-            return Look(tuple(Planned(config, None) for config in self.configs), f"Nothing is trained: {error}", False)
+            planned = tuple(Planned(config, None) for config in configs or self.configs)
+            return Look(planned, Wait(f"Nothing is trained: {error}", active=False))
 
 
 def read(given: Settings, lesson: str) -> Training | None:
@@ -92,20 +105,25 @@ def read(given: Settings, lesson: str) -> Training | None:
     return training
 
 
-def _standing(runs: Sequence[Run], number: int) -> tuple[str, bool]:
-    """What keeps ``runs``, of ``number``, from all being done, and whether it passes by itself."""
+def _standing(runs: Sequence[Run], number: int) -> Wait | None:
+    """What keeps ``runs``, of ``number``, from all being done."""
     if failed := next((run for run in runs if run.ended and run.status != "done"), None):
-        return f"The training of this lesson ended before its time: {failed.reason or failed.status}", False
+        sentence = f"The training of this lesson ended before its time: {failed.reason or failed.status}"
+        return Wait(sentence, active=False)
     done = sum(run.status == "done" for run in runs)
     if done == number:
-        return "", False
+        return None
+    return Wait(_awaited(runs, number, done), active=True)
+
+
+def _awaited(runs: Sequence[Run], number: int, done: int) -> str:
     if any(run.status == "paused" for run in runs):
-        return "Somebody has paused the training of this lesson on Train; you can go on without it.", True
-    if not any(run.status == "running" for run in runs) and services.store().list(status=("running",)):
+        return "Somebody has paused the training of this lesson on Train; you can go on without it."
+    if not any(run.status == "running" for run in runs) and _others_train(runs):
         wait = _wait_of(runs)
-        return f"Other runs are training on this machine, so this lesson's wait{wait}. You can go on meanwhile.", True
-    count = f"{done} of {number} networks are done" if number > 1 else "the network of this lesson is learning"
-    return f"Training now: {count}. The explanation follows.", True
+        return f"Other runs are training on this machine, so this lesson's wait{wait}. You can go on meanwhile."
+    count = f"{done} of {number} networks are done" if number > 1 else "the network of this step is learning"
+    return f"Training now: {count}. The explanation follows."
 
 
 def _wait_of(runs: Sequence[Run]) -> str:
@@ -114,3 +132,9 @@ def _wait_of(runs: Sequence[Run]) -> str:
     seconds = [turns[run.id].starts_in for run in runs if run.id in turns]
     known = [value for value in seconds if value is not None]
     return f", about {max(1, round(min(known) / 60))} min" if known else ""
+
+
+def _others_train(runs: Sequence[Run]) -> bool:
+    """Whether something else than this lesson has the machine's places."""
+    experiments = {run.experiment for run in runs}
+    return any(run.experiment not in experiments for run in services.store().list(status=("running",)))

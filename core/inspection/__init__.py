@@ -9,6 +9,7 @@
 
 from core.inspection.covariance import correlation, covariance, drift, spectrum
 from core.inspection.fields import Field, field, plan
+from core.inspection.forgetting import called
 from core.inspection.frequency import keep_frequency
 from core.inspection.models import Position, activations, positions, untouched
 from core.inspection.monte_carlo import Answers, MonteCarlo, monte_carlo
@@ -21,6 +22,7 @@ __all__ = [
     "Position",
     "activations",
     "agreement",
+    "called",
     "co_drop",
     "correlation",
     "covariance",

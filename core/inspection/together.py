@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.dropout import Dropout
+from core.dropout import DropCorr, Dropout
 from core.inspection.covariance import Indices, Matrix
 from core.inspection.models import untouched
 
@@ -104,6 +104,18 @@ def covariance_after(layer: Dropout, x: Tensor, draws: int = 50, units: Indices 
     still = S.diagonal() <= 1e-12 * squares.diagonal()  # but for rounding these units never change
     S[still, :] = S[:, still] = 0.0
     return (S / (size - 1)).numpy()
+
+
+def sampled(layer: DropCorr, x: Tensor, draws: int = 50, units: Indices | None = None, seed: int = 0) -> Matrix:
+    """Covariance of the samples s by which ``layer`` ranks units, of ``draws`` training forwards on ``x``.
+
+    Arguments as in :func:`co_drop`. s has mean 0 and, by its derivation, covariance (R - 1) times that of the layer's
+    reference, or of ``x`` where it has none: this one is counted.
+    """
+    with untouched(layer, seed):
+        drawn = [layer.effect(x, layer.draw(x)).score for _ in range(draws)]
+    s = torch.cat([_columns(part, units) for part in drawn if part is not None]).double()
+    return (s.T @ s / len(s)).numpy()
 
 
 def trend(matrix: Matrix, frequency: Matrix, bins: int = 20) -> Trend:

@@ -18,12 +18,14 @@ _render = st.components.v2.component(
 )
 
 
-def guide(lesson: str, step: int, title: str, *, answered: bool, spoken: Mapping[str, str]) -> None:
+def guide(lesson: str, step: int, title: str, *, answered: bool, told: bool, spoken: Mapping[str, str]) -> None:
     """Mount it on a step (from 1); ``spoken``: name of a part of the picture → CSS selector.
+
+    ``told``: the answer is on the page, which an ``answered`` question may have to wait for.
 
     Arrow keys press the buttons in the containers ``lesson-back`` and ``lesson-next``, digits those of the answers.
     """
-    data = {"lesson": lesson, "step": step, "title": title, "answered": answered, "spoken": dict(spoken)}
+    data = {"lesson": lesson, "step": step, "title": title, "answered": answered, "told": told, "spoken": dict(spoken)}
     _render(key="lesson-guide", data=data)
 
 

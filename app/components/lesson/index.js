@@ -36,7 +36,7 @@ class Guide {
       document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
     }
     // The buttons of the answers are gone: who uses a keyboard goes on behind them.
-    if (same && data.answered && !before.answered) requestAnimationFrame(() => this.toAnswer());
+    if (same && data.told && !before.told) requestAnimationFrame(() => this.toAnswer());
   }
 
   toAnswer() {
@@ -72,7 +72,8 @@ class Guide {
     event.preventDefault();
     event.stopPropagation();
     this.speak(link);
-    this.targets(link)[0]?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+    this.targets(link)[0]?.scrollIntoView({ block: "nearest", behavior });
   }
 
   targets(link) {

@@ -1,6 +1,7 @@
 """Two live curves and the list of what runs, fed by a read-only route and not by reruns of the page."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from app.routes import PLOTLY_URL
 _HERE = Path(__file__).parent
 VERBS = ("pause", "resume", "stop", "step-batch", "step-epoch", "adjust")
 
+PARTS = ("loss", "accuracy", "key", "runs", "story")
+CURVES = ("train", "quiet", "validation")
+
 _render = st.components.v2.component(
     "dropscope_live_curves",
     html='<div class="ds-live"></div>',
@@ -22,12 +26,22 @@ _render = st.components.v2.component(
 )
 
 
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of the view: some of ``PARTS`` with some of ``CURVES``; ``alt`` says in words what the charts show."""
+
+    parts: Sequence[str]
+    curves: Sequence[str]
+    alt: str = ""
+
+
 def live_curves(
     runs: Sequence[dict[str, Any]],
     *,
     able: bool = True,
     started: str | None = None,
     refused: Mapping[str, Any] | None = None,
+    excerpt: Excerpt | None = None,
     key: str = "live",
 ) -> dict[str, Any] | None:
     """Mount the curves of the given runs; with none nothing is seen, and the first is drawn the sooner.
@@ -38,12 +52,14 @@ def live_curves(
         able: whether the visitor may change runs; without, the buttons for it are not there.
         started: changes when runs were just started: a narrow screen then scrolls to them.
         refused: ``{"turn", "ids", "sentence"}``: why the last wish cannot be met; a new ``turn`` is shown.
+        excerpt: what of the view is shown, the same for as long as it is mounted; None for all.
 
     Returns ``{"verb": one of VERBS, "ids": [...]}`` in the one rerun after a press, else None; with "adjust" come
     ``"changes"`` of p, lr and knobs, with a wish that means runs which are not shown too ``"all"``. What comes back
     is a wish from a browser: the caller checks it.
     """
     data = {"runs": list(runs), "plotly": PLOTLY_URL, "able": able, "started": started, "refused": refused}
+    data |= {"excerpt": asdict(excerpt) if excerpt else None}
     return _render(key=key, data=data, on_wish_change=lambda: None).wish
 
 
@@ -58,4 +74,4 @@ def field(control: Choice | Number | Switch, name: str, value: Any, *, knob: boo
     return about | {"kind": "switch"}
 
 
-__all__ = ["VERBS", "field", "live_curves"]
+__all__ = ["CURVES", "PARTS", "VERBS", "Excerpt", "field", "live_curves"]

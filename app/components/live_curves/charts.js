@@ -19,6 +19,7 @@ const MOST_LABELS = 12;
 
 function chartFigure(chart) {
   const figure = make("figure", "ds-chart");
+  figure.dataset.chart = chart.train;
   const plot = make("div", "ds-plot");
   plot.setAttribute("role", "img");
   plot.setAttribute("aria-label", `${chart.title} over the course of training, one colour a technique`);

@@ -17,6 +17,15 @@ class Choices {
     this.root.append(this.axisChoice(), this.smoothingChoice(), this.curveChoice());
   }
 
+  /** Offers these kinds of curves alone, over epochs, whatever was chosen elsewhere; no choice is kept. */
+  keepTo(kinds) {
+    this.passing = true;
+    [this.x, this.smoothing] = ["epoch", SMOOTHINGS[1]];
+    this.chosen = Object.fromEntries(Object.keys(CURVES).map((kind) => [kind, kinds.includes(kind)]));
+    this.root.replaceChildren(this.root.lastChild);
+    for (const button of this.curveButtons) button.hidden = !kinds.includes(button.dataset.curve);
+  }
+
   axisChoice() {
     const group = make("div", "ds-choice");
     group.setAttribute("role", "group");
@@ -71,7 +80,7 @@ class Choices {
 
   choose(change, name, value) {
     Object.assign(this, change);
-    remember(name, value);
+    if (!this.passing) remember(name, value);
     this.show(this.number);
     this.changed();
   }

@@ -43,8 +43,8 @@ class View {
     this.stopAll.type = "button";
     this.stopAll.hidden = true;
     this.stopAll.onclick = () => this.wish("stop", this.active(), { all: true });
-    const head = make("div", "ds-head");
-    head.append(this.headline, this.stopAll);
+    this.head = make("div", "ds-head");
+    this.head.append(this.headline, this.stopAll);
 
     this.charts = new Charts(this);
     this.story = make("p", "ds-key ds-loss-story");
@@ -52,7 +52,7 @@ class View {
     this.list = make("ul", "ds-runs");
     this.barred = make("p", "ds-key ds-barred", "Pausing, stepping, changing and stopping runs needs the access code: enter it at the top of the page.");
     this.barred.hidden = true;
-    this.root.replaceChildren(head, this.charts.root, this.choices.root, this.story, this.barred, this.list, this.charts.masks);
+    this.root.replaceChildren(this.head, this.charts.root, this.choices.root, this.story, this.barred, this.list, this.charts.masks);
   }
 
   /** New data from the page, a change of theme, or both. */
@@ -60,6 +60,8 @@ class View {
     this.send = setTriggerValue;
     this.plotlyUrl = data.plotly;
     this.able = data.able;
+    if (data.excerpt && !this.excerpt) this.keepTo(data.excerpt);
+    this.excerpt = data.excerpt;
     const ids = data.runs.map((run) => run.id);
     const same = ids.join() === this.runs.map((run) => run.id).join();
     this.runs = data.runs;
@@ -84,6 +86,17 @@ class View {
     this.started = data.started;
     this.draw();
     this.poll();
+  }
+
+  /** Shows a part of it all, as a lesson does: { parts, curves, alt }. */
+  keepTo({ parts, curves }) {
+    this.root.classList.add("ds-excerpt");
+    this.head.hidden = true;
+    this.choices.keepTo(curves);
+    this.choices.root.hidden = !parts.includes("key");
+    this.story.hidden = !parts.includes("story");
+    this.list.hidden = !parts.includes("runs");
+    for (const { figure } of this.charts.large) figure.hidden = !parts.includes(figure.dataset.chart);
   }
 
   addRow(run) {
@@ -240,7 +253,7 @@ class View {
 
   show() {
     const active = this.active();
-    this.barred.hidden = this.able || ![...this.states.values()].some((state) => changeable(state));
+    this.barred.hidden = this.able || Boolean(this.excerpt) || ![...this.states.values()].some((state) => changeable(state));
     this.stopAll.hidden = !this.able || active.length < 2;
     const line = this.trouble || headline(this.runs, this.states);
     if (this.headline.textContent !== line) this.headline.textContent = line;

@@ -26,9 +26,10 @@ class Charts {
   }
 
   draw(Plotly) {
-    this.masks.hidden = !this.haveMasks();
+    this.masks.hidden = Boolean(this.view.excerpt) || !this.haveMasks();
+    const large = this.large.filter(({ figure }) => !figure.hidden);
     const near = this.small.filter(({ plot }) => this.inSight.has(plot));
-    for (const chart of [...this.large, ...near]) this.drawChart(Plotly, chart);
+    for (const chart of [...large, ...near]) this.drawChart(Plotly, chart);
   }
 
   drawChart(Plotly, chart) {
@@ -39,6 +40,8 @@ class Charts {
       const columns = points.get(run.id);
       return columns ? runTraces(chart, run, columns, { ...how, colour: this.view.colour(run) }) : [];
     });
+    const { alt } = this.view.excerpt ?? {};
+    if (alt) chart.plot.setAttribute("aria-label", `${chart.title}: ${alt}`);
     const empty = !traces.some((trace) => trace.x.length);
     const layout = chartLayout(chart, theme, { x, epochs: this.epochs(), empty });
     Plotly.react(chart.plot, traces, { ...layout, ...this.marks(chart) }, PLOT_CONFIG);

@@ -3,11 +3,18 @@
 from collections.abc import Callable
 
 from app.lessons.lesson import Picture
-from app.lessons.pictures import masks, passes
+from app.lessons.pictures import calls, comparison, curves, masks, pairs, passes
 from app.lessons.settings import Settings
 from app.lessons.training import Training
 
-KINDS: dict[str, Callable[[Settings, Training | None], Picture]] = {"masks": masks.read, "passes": passes.read}
+KINDS: dict[str, Callable[[Settings, Training | None], Picture]] = {
+    "calls": calls.read,
+    "comparison": comparison.read,
+    "curves": curves.read,
+    "masks": masks.read,
+    "pairs": pairs.read,
+    "passes": passes.read,
+}
 
 
 def picture(given: Settings, training: Training | None = None) -> Picture:

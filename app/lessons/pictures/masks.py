@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 import torch
 from torch import Tensor
 
-from app import looks, pictures
+from app import looks, mask_view, pictures
 from app.components.masks import PARTS, masks, pack
+from app.controls import Control
 from app.lessons.lesson import Picture
 from app.lessons.pictures import networks
 from app.lessons.settings import Settings
 from app.lessons.training import Training
 from app.lessons.words import Fact, Facts
 from app.looks import Scene
+from app.mask_view import DRAW, ORDER, UNIT, P, Seen
 from core.dropout import TECHNIQUES, check_knobs
+from core.dropout.ranked import how_many
 from core.inspection import Field
 from core.inspection.fields import COUNTS_OF_DRAWS
 
@@ -35,7 +38,21 @@ SPOKEN = {
     "kept": ".ds-kept",
     "curve": ".ds-moved",
 } | {name: f'.ds-panel[data-technique="{name}"]' for name in TECHNIQUES}
-OF_ALL = ("units", "active", "p", "keep", "scale", "expected", "k", "draws", "total", "says", "sure", "variance")
+OF_ALL = (
+    "units",
+    "active",
+    "p",
+    "keep",
+    "scale",
+    "expected",
+    "k",
+    "k_active",
+    "draws",
+    "total",
+    "says",
+    "sure",
+    "variance",
+)
 OF_ONE = (
     "fallen", "active_fallen", "resting_fallen", "stays", "left", "fewest", "most", "says", "sure", "mean_sure",
     "right", "total", "mean_total", "strongest", "weakest", "least_factor", "greatest_factor", "mean_factor",
@@ -75,7 +92,31 @@ class Masks(Picture):
             found |= {f"{field.technique}.{name}": value for name, value in told.items()}
         return found
 
+    @property
+    def controls(self) -> Sequence[Control]:
+        scene, first = self.scene, self.techniques[0]
+        unit = replace(UNIT, high=looks.most_units(scene.net, scene.stamp, scene.position))
+        draw = replace(DRAW, high=len(looks.field_of(scene, first, self.options_of(first)).answers))
+        able: dict[str, Control] = {"p": P, "draws": draw, "cells": unit, "order": ORDER}
+        return [control for part, control in able.items() if part in self.parts]
+
     def draw(self, key: str) -> None:
+        self._draw(key, self.start)
+
+    def live(self, key: str) -> None:
+        """As :meth:`draw`, with p, draw, unit and order as the address has them, which follows what is changed."""
+        begun, seen = f"begun-{key}", f"seen-{key}"
+        if f"masks-{key}" not in st.session_state:  # the view is new
+            st.session_state[begun] = st.session_state[seen] = mask_view.asked(self.start, self.controls)
+        wish = self._draw(key, st.session_state[begun], st.session_state[seen]["unit"])
+        st.session_state[seen] = mask_view.checked(wish, st.session_state[seen])
+        mask_view.remember(st.session_state[seen], self.start, self.controls)
+
+    @property
+    def start(self) -> Seen:
+        return {"p": self.p, "draw": self.drawn, "unit": -1, "sorted": self.sorted}
+
+    def _draw(self, key: str, start: Seen, unit: int = 0) -> dict[str, Any] | None:
         net = networks.checkpoint(self.net)
         fields = [looks.field_of(self.scene, name, self.options_of(name)) for name in self.techniques]
         kept = {}
@@ -87,10 +128,9 @@ class Masks(Picture):
             pictures.show(
                 networks.pixels(self.net, self.image), f"{number.title} {self.image}: {number.labels[self.image]}"
             )
-        start = {"p": self.p, "draw": self.drawn, "unit": -1, "sorted": self.sorted}
-        masks(
+        return masks(
             pack(fields, kept, layer=key, classes=net.classes, frequency_draws=looks.draws_behind(self.scene),
-                 start=start, parts=self.parts),
+                 start=start, unit=max(0, unit), parts=self.parts),
             key=f"masks-{key}",
         )  # fmt: skip
 
@@ -139,7 +179,8 @@ def _of_all(field: Field, p: float, classes: tuple[str, ...]) -> dict[str, Fact]
         "scale": 1 / (1 - p) if p < 1 else float("inf"),
         "variance": p / (1 - p) if p < 1 else float("inf"),
         "expected": p * units,
-        "k": int(p * units + 1e-9),
+        "k": how_many(p, units),
+        "k_active": how_many(p, int((field.activation > 0).sum())),
         "draws": len(field.answers),
         "total": float(field.activation.sum()),
         "says": classes[int(field.clean.argmax())],

@@ -75,13 +75,20 @@ class Passes(Picture):
         }
 
     def draw(self, key: str) -> None:
+        self._draw(key, sheet=False)
+
+    def live(self, key: str) -> None:
+        """As :meth:`draw`, and on the sheet a person may draw another image."""
+        self._draw(key, sheet="sheet" in self.parts)
+
+    def _draw(self, key: str, *, sheet: bool) -> None:
         net = networks.checkpoint(self.net)
         gallery = networks.gallery(self.net)
         x = networks.pixels(self.net, self.image)
         caption = f"{gallery.title} {self.image}: {gallery.labels[self.image]}"
         with st.container(key=f"lesson-sight-{key}"):
             place = st.container()
-            if "sheet" in self.parts and (own := self._drawn()) is not None:
+            if sheet and (own := self._drawn()) is not None:
                 x, caption = own, "Your drawing"
             with place:
                 pictures.show(x, caption)
