@@ -25,13 +25,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_every_page_is_drawn_and_compare_has_runs_to_compare(server: Server) -> None:
     found = {f.case: f for f in pages.measure(server, 1)}
 
-    assert {*pages.PAGES, "Explore, another image"} == set(found)
-    assert all(isinstance(f, Amount) and f.value > 0 for f in found.values())
+    told, turned = "Explore, another image acknowledged", "Explore, another image"
+    assert {*pages.PAGES, told, turned} == set(found)
+    amounts = {case: f.value for case, f in found.items() if isinstance(f, Amount)}
+    assert 0 < amounts[told] < amounts[turned]
+    assert min(amounts.values()) > 0
+    assert set(amounts) == set(found)
     store = RunStore(server.home)
     assert [run.status for run in store.list()] == ["done"] * pages.FEW
     with visiting(server) as visitor:
         visitor.see("compare")
         assert {"per-epoch", "against-time"} <= set(visitor.ids)
+        visitor.see("train")
+        visitor.see("train")
+        assert visitor.acknowledged is None, "nothing differs from what stood there"
 
 
 def test_a_run_is_started_watched_and_stopped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

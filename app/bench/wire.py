@@ -1,6 +1,7 @@
 """A visitor without a browser: pages are asked for by Streamlit's own socket, and all that they draw is read."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,17 @@ PRESSED = {"trigger_value": True}
 
 
 class Visitor:
-    """One session of a server."""
+    """One session of a server.
+
+    ``ids`` are those of what was drawn, by key. ``acknowledged`` is how many seconds after the last :meth:`see` the
+    first thing came that differs from what stood in its place; None where nothing did.
+    """
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
+        self._drawn: dict[tuple[int, ...], bytes] = {}
         self.ids: dict[str, str] = {}
+        self.acknowledged: float | None = None
 
     def see(self, page: str, query: str = "", **widgets: dict[str, Any]) -> None:
         """Have a page run and read all of it; widgets' states are ``key={field of a WidgetState: value}``."""
@@ -30,10 +37,13 @@ class Visitor:
             state = message.rerun_script.widget_states.widgets.add(id=self.ids[key])
             for name, value in values.items():
                 setattr(state, name, value)
+        self.acknowledged, began = None, time.perf_counter()
         self._socket.send(message.SerializeToString())
         while not self._ended(answer := self._next()):
             if answer.WhichOneof("type") == "delta":
                 self._note(answer.delta.new_element)
+                if self._differs(answer) and self.acknowledged is None:
+                    self.acknowledged = time.perf_counter() - began
 
     def wish(self, page: str, query: str, key: str, value: Any) -> None:
         """Send what a component sends when one of its buttons is pressed."""
@@ -49,6 +59,15 @@ class Visitor:
         # A page that asks for a rerun finishes early, and then once more.
         early = ForwardMsg.FINISHED_EARLY_FOR_RERUN
         return answer.WhichOneof("type") == "script_finished" and answer.script_finished != early
+
+    def _differs(self, answer: ForwardMsg) -> bool:
+        """Whether an element is not what stood in its place; spinners, which show only after a while, do not count."""
+        kind = answer.delta.new_element.WhichOneof("type")
+        if kind in (None, "empty", "spinner"):
+            return False
+        place, now = tuple(answer.metadata.delta_path), answer.delta.new_element.SerializeToString(deterministic=True)
+        before, self._drawn[place] = self._drawn.get(place), now
+        return now != before
 
     def _note(self, element: Any) -> None:
         kind = element.WhichOneof("type")

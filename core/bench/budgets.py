@@ -9,7 +9,7 @@ from typing import Any
 from core.bench.results import Amount, Finding, Growth, Paired, Result
 
 PAPERS_SIZE = {"B": 100, "N": 1000}
-PAGES = ("Explore", "Covariance", "Train", "Compare")
+PAGES = ("Explore", "Covariance", "Train", "Compare", "Lessons", "Paper")
 RANKED = ("dropact", "dropinv", "dropcorr")
 
 
@@ -120,6 +120,7 @@ BUDGETS: tuple[Budget, ...] = (
     _amount("from Start to the first live point, digits", "start to first point", "s", 1.0),
     Budget("the first screen against an empty Streamlit page", "app", "first screen", "empty page", 1.5),
     *(_amount(f"{page}: a press acknowledged, the page drawn anew", page, "s", 0.2) for page in PAGES),
+    _amount("Explore: Next acknowledged by another image", "Explore, another image acknowledged", "s", 0.2),
     _amount("a stop", "stop", "s", 2.0),
     _amount("a stop by force of a run that hangs", "forced stop", "s", 10.0),
     Budget(
