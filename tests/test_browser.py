@@ -115,7 +115,9 @@ def test_zoom_stays_while_points_arrive(page: Page, server: Server) -> None:
     started(page, server)
     plot = page.locator(".ds-plot").first
     wait_until(lambda: drawn(page) > 4, "nothing is drawn")
-    box = plot.locator(".nsewdrag").first.bounding_box()
+    sheet = plot.locator(".nsewdrag").first
+    sheet.hover()
+    box = sheet.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
     page.mouse.down()
@@ -175,7 +177,7 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, server: Server, dark: b
 def test_the_theme_is_chosen_in_the_header_of_a_phone_too(browser: Browser, server: Server) -> None:
     with tab(browser, 390, 844) as page:
         page.goto(f"{server.url}/compare")
-        menu = page.get_by_role("button", name="Main menu")
+        menu = page.get_by_role("button", name="Light or dark")
         page.get_by_role("heading", name="Compare", exact=True).wait_for()
         wait_until(lambda: menu.bounding_box()["x"] + menu.bounding_box()["width"] <= 390, "the menu is out of sight")
         assert min(menu.bounding_box()["width"], menu.bounding_box()["height"]) >= 44
@@ -222,11 +224,8 @@ def test_a_selected_run_is_in_the_address_and_deleting_it_can_be_undone(page: Pa
     page.goto(f"{server.url}/compare")
     page.get_by_role("heading", name="Runs").wait_for()
     grid = page.get_by_test_id("stDataFrame")
-    grid.wait_for()
-    grid.scroll_into_view_if_needed()
-    box = grid.bounding_box()
     # The grid is a canvas: its first box to tick lies in the row under the head.
-    page.mouse.click(box["x"] + 18, box["y"] + 52)
+    grid.click(position={"x": 18, "y": 52})
     delete, undo = page.get_by_role("button", name="Delete 1 run"), page.get_by_role("button", name="Undo")
     delete.wait_for()
     wait_until(lambda: f"runs={run}" in page.url, "the address does not name the run")

@@ -38,7 +38,9 @@ def strokes(page: Page) -> int:
 
 def drawn(page: Page, *path: tuple[float, float]) -> None:
     """A stroke through points given as shares of the sheet."""
-    box = page.locator(".ds-sketch canvas").bounding_box()
+    sheet = page.locator(".ds-sketch canvas")
+    sheet.hover()
+    box = sheet.bounding_box()
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path]
     page.mouse.move(*points[0])
     page.mouse.down()
