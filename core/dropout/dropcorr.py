@@ -16,24 +16,29 @@ from .noise import normals
 from .ranked import CLAMP, COUNT, Ranked, barring, rescale_knob, rows
 
 
-def centre(flat: Tensor) -> Tensor:
-    """X_c of activations (R, N), non-finite ones as 0. Exactly 0 in a constant column, because X - X[0] already is."""
+def deviations(flat: Tensor) -> Tensor:
+    """X - X[0] of activations X (R, N), non-finite ones as 0. Exactly 0 in a constant column."""
     d = flat.nan_to_num(0.0, 0.0, 0.0)
-    d -= d[:1].clone()
+    return d.sub_(d[:1].clone())
+
+
+def centre(flat: Tensor) -> Tensor:
+    """X_c of activations X (R, N), non-finite ones as 0. Exactly 0 in a constant column."""
+    d = deviations(flat)
     return d.sub_(d.mean(0))
 
 
 def break_ties(score: Tensor, size: Tensor, a: Tensor, h: Tensor) -> Tensor:
-    """Order scores (B, N) that are equal but for rounding at random, in place; ``size`` (N,) is what they are made of.
+    """Scores (B, N) in which those equal but for rounding stand in random order; ``size`` (N,) is what made them.
 
     Equal columns come out of a matrix product with different last digits, by their place in it. An error of 2^-12 of
-    the column's largest entry outweighs that, and adds at most 5e-9 to each unit's variance, which float32 does not
+    the column's largest entry outweighs that, and adds at most 2e-8 to each unit's variance, which float32 does not
     resolve. Random 32-bit integers ``a`` (B, 1), odd, and ``h`` (1, N) make it: their products, which wrap, are
     independent and uniform along each row (multiply-shift hashing, Dietzfelbinger et al. 1997), and nearly so down a
     column, for B + N random numbers instead of B·N.
     """
     # In [-2^31, 2^31) times 2^-32 in two parts, so that the largest size does not overflow, nor the smallest vanish.
-    return score.addcmul_((a * h).to(score.dtype), size * 2.0**-32 + 2.0**-20 * 1e-30, value=2.0**-12)
+    return torch.addcmul(score, (a * h).to(score.dtype), size * 2.0**-32 + 2.0**-20 * 1e-30, value=2.0**-12)
 
 
 class DropCorr(Ranked):
@@ -126,23 +131,23 @@ class DropCorr(Ranked):
 
     def score(self, flat: Tensor, noise: Noise) -> Tensor:
         z, a, h = noise
-        root = self.kept_root()
-        root = centre(flat) if root is None else root.to(flat.dtype)
+        z, kept = -z.to(flat.dtype), self.kept_root()  # the largest s falls first
+        if kept is None:
+            # (z - z̄)X is z·X_c: what is centred has R numbers an example, not N.
+            z, root = z - z.mean(1, keepdim=True), deviations(flat)
+        else:
+            root = kept.to(flat.dtype)
         with torch.autocast(flat.device.type, enabled=False):
-            score = -z.to(flat.dtype) @ root  # (B, N): the largest s falls first
+            score = z @ root  # (B, N)
         score = break_ties(score, torch.maximum(root.amax(0), -root.amin(0)), a, h)
         # Activations near the end of the range may overflow the product.
-        return barring(score.nan_to_num_(0.0), self._barred(flat))
-
-    def _barred(self, flat: Tensor) -> Tensor:
-        """NaN where :meth:`competes` is false, 0 elsewhere: x - x is NaN for ∞ and NaN, x/x for 0 as well."""
-        return (flat / flat).sub_(1) if self.count == "active" else flat - flat
+        score = score.nan_to_num_(0.0)
+        if self.count == "active":
+            return barring(torch.addcdiv(score, flat, flat, value=0))
+        return barring(score.add_(flat, alpha=0))
 
     def shown(self, score: Tensor, flat: Tensor) -> Tensor:
         return -score
-
-    def _active_count(self, flat: Tensor) -> Tensor:
-        return ((flat != 0) & (flat.abs() < torch.inf)).sum(1, keepdim=True)
 
 
 def _inferring() -> bool:
