@@ -1,5 +1,6 @@
 import json
 import math
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -381,13 +382,16 @@ def test_seeds_at_once_are_the_seeds_in_turn(seed):
     config = replace(precision.DIGITS[0], technique="none", network="digits", device="cpu", record_every=1e9)
     data = precision.load("digits")
     together, alone = seeds.Together(config, data, 3), training.Trainer(replace(config, seed=seed), data)
+    before = deepcopy(alone.model.state_dict())
 
     together.take(4)
     alone.advance(steps=4)
 
     for name, value in alone.model.state_dict().items():
-        # A step is at most the learning rate for each weight; sums in another order change it by far less.
-        torch.testing.assert_close(together.weights[name][seed], value, rtol=0, atol=config.lr / 50)
+        # Sums in another order change the way that the weights went; Adam makes much of it only where a gradient is
+        # almost 0. Other images would change all of it.
+        apart, gone = (other - value for other in (together.weights[name][seed], before[name]))
+        assert apart.norm() < 0.01 * gone.norm(), name
 
 
 def test_seeds_at_once_draw_noise_of_their_own():

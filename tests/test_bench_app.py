@@ -51,7 +51,8 @@ def test_a_run_is_started_watched_and_stopped(server: Server, monkeypatch: pytes
     assert (pace.case, pace.against) == ("run with 1 viewer", "run alone")
     assert 0 < pace.ratio < 100
     shares = [f for f in found if isinstance(f, Amount)]
-    assert all(0 < share.value < psutil.cpu_count() for share in shares)
+    # Time of a processor is counted in ticks, of which a short run may take none.
+    assert all(0 <= share.value < psutil.cpu_count() for share in shares)
     assert server.process.status() != psutil.STATUS_STOPPED
     (run,) = [run for run in RunStore(server.home).list() if run.status == "stopped"]
     assert run.latest["epoch"] > 0

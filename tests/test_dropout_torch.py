@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from core.dropout import TECHNIQUES, DropAct, DropCorr, Dropout, factory, kl, noise_parameters
+from core.dropout import TECHNIQUES, DropAct, DropCorr, DropInv, Dropout, factory, kl, noise_parameters
+from core.dropout.ranked import Ranked
 from tests.dropout_cases import CASES, Case, dropped, factors
 from tests.test_dropout_laws import assert_close_but_for_flips, clean, expected_drops, seeded
 
@@ -101,6 +102,23 @@ def test_a_compiled_refresh_follows_its_counter() -> None:
         fell = dropped(compiled, 3 + torch.randn(16, 1) * sign)
         used += [j for j, s in enumerate(signs) if ((fell == (s > 0)).all(1) | (fell == (s < 0)).all(1)).all()]
     assert used == [0, 0, 2, 2]
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("count", ["layer", "active"])
+@pytest.mark.parametrize("technique", [DropAct, DropInv, DropCorr])
+def test_what_may_not_fall_does_not_in_compiled_code_either(technique: type[Ranked], count: str) -> None:
+    """A compiler that took 0·∞ or 0/0 for 0 would let it: here with the decompositions that Inductor starts from."""
+    torch.compiler.reset()
+    module, x = technique(0.9, count=count), torch.randn(64, 50).relu()
+    x[:, :3] = torch.tensor([torch.inf, torch.nan, -torch.inf])
+    noise = module.draw(x)
+    fallen = torch.compile(lambda x, noise: module.fallen(x, noise), backend="aot_eager_decomp_partition")(x, noise)
+    assert torch.equal(fallen, module.fallen(x, noise))
+    assert not fallen[:, :3].any()
+    assert fallen.any()
+    if (technique, count) != (DropCorr, "layer"):
+        assert not fallen[x <= 0].any()
     torch.compiler.reset()
 
 

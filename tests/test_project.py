@@ -81,7 +81,7 @@ def test_the_dropout_folder_can_be_copied_anywhere() -> None:
     def allowed(path: str, level: int, name: str) -> bool:
         depth = len(Path(path).relative_to("core/dropout").parts)
         # NumPy only where it is used: tests/test_dropout_copy.py.
-        return level <= depth if level else within(name, {"torch", "numpy.random"}) or standard(name)
+        return level <= depth if level else within(name, {"torch", "numpy"}) or standard(name)
 
     assert [entry for entry in imported("core/dropout") if not allowed(*entry)] == []
 

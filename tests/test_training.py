@@ -15,6 +15,7 @@ from core.config import Config, ConfigError
 from core.data import Dataset, Split, load
 from core.dropout import TECHNIQUES, Variational, dropouts, noise_parameters
 from core.training import Progress, Trainer, choose_device, environment, evaluate
+from core.training.products import by_onednn
 
 NAMES = ("none", *TECHNIQUES)
 
@@ -404,7 +405,8 @@ def test_one_step_is_adam_with_l2_on_the_mean_cross_entropy(few: Dataset) -> Non
     optimizer = torch.optim.Adam(plain.model.parameters(), lr=5e-4, weight_decay=1e-3, fused=True)
     run._train_step()
     index = run._batches[1][0]
-    F.cross_entropy(plain.model.train()(few.normalise(few.train.x[index])), few.train.y[index]).backward()
+    with by_onednn(run.device):
+        F.cross_entropy(plain.model.train()(few.normalise(few.train.x[index])), few.train.y[index]).backward()
     optimizer.step()
     for (key, mine), theirs in zip(run.model.state_dict().items(), plain.model.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs), key

@@ -18,6 +18,7 @@ from core.bench.training import images_for, order_of
 from core.config import Config
 from core.data import Dataset
 from core.training import Trainer
+from core.training.products import by_onednn
 from core.training.replay import Replay, graphs_of
 
 IN_TURN, AT_ONCE, STREAMS = "seeds in turn", "seeds at once", "seeds on a stream each"
@@ -91,8 +92,9 @@ class Together:
 
     def take(self, steps: int) -> None:
         """So many steps of every network."""
-        for place in islice(self._places, steps):
-            self._replay(self._batches[place % len(self._batches)])
+        with by_onednn(self._data.train.x.device):
+            for place in islice(self._places, steps):
+                self._replay(self._batches[place % len(self._batches)])
 
     def _step(self, index: Tensor) -> None:
         train = self._data.train

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.data import Dataset, Split
+from core.training.products import by_onednn
 
 EVALUATION_BATCH = 1000
 
@@ -27,7 +28,8 @@ def evaluate(
     try:
         for x, y in zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True):
             between()
-            out = model(data.normalise(x)).float()
+            with by_onednn(x.device):
+                out = model(data.normalise(x)).float()
             total += torch.stack([F.cross_entropy(out, y, reduction="sum"), (out.argmax(1) == y).sum().float()])
     finally:
         model.train(training)

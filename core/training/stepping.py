@@ -13,6 +13,7 @@ from core.config import Config
 from core.data import Dataset
 from core.dropout import kl
 from core.training.observing import See, observed
+from core.training.products import by_onednn
 from core.training.replay import Graphs, Replay
 from core.training.tally import Tally
 
@@ -49,11 +50,12 @@ class Stepper:
 
     def take(self, index: Tensor, see: See | None = None) -> None:
         """A step on the examples at ``index``, int64 (B,); ``see`` looks on, as in :func:`observed`."""
-        if see is None:
-            self._replay(index)
-            return
-        with observed(self._model, see):
-            self._step(index)
+        with by_onednn(self._device):
+            if see is None:
+                self._replay(index)
+                return
+            with observed(self._model, see):
+                self._step(index)
 
     def forget(self) -> None:
         """Tensors of the model, the optimiser or the tally were replaced."""
