@@ -26,6 +26,27 @@ function make(tag, className, text) {
 }
 
 
+// Milliseconds after which a chart out of sight is drawn when nothing else is to be done.
+const OUT_OF_SIGHT = 2000;
+
+/**
+ * Comes once ``element`` is in sight, or the page has had its time: plotly.js keeps a page from answering for half a
+ * second, and what stands first on it is to be there before.
+ */
+function itsTurn(element) {
+  return new Promise((resolve) => {
+    const watcher = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && come());
+    const idle = window.requestIdleCallback ?? setTimeout;
+    const timer = setTimeout(() => idle(come), OUT_OF_SIGHT);
+    const come = () => {
+      watcher.disconnect();
+      clearTimeout(timer);
+      resolve();
+    };
+    watcher.observe(element);
+  });
+}
+
 /** Loads plotly.js once a page, whatever the number of charts; a failed load may be tried again. */
 function loadPlotly(url) {
   if (window.Plotly) return Promise.resolve(window.Plotly);

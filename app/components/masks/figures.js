@@ -44,6 +44,7 @@ class Figures {
   async draw() {
     const view = this.view;
     try {
+      await (this.turn ??= itsTurn(this.root));
       this.Plotly = await loadPlotly(view.data.plotly);
     } catch {
       this.kept.note.textContent = "The chart library did not load from the server; reload the page to try again.";

@@ -73,6 +73,7 @@ class Figure {
 
   async draw() {
     try {
+      await (this.turn ??= itsTurn(this.root));
       this.Plotly = await loadPlotly(this.data.plotly);
     } catch {
       this.note.textContent = "The chart library did not load from the server; reload the page to try again.";
