@@ -49,8 +49,8 @@ def how_many(p: float, n: int) -> int:
 def how_many_of(p: float, active: Tensor) -> Tensor:
     """⌊p·n + 1e-9⌋ for each count in ``active``, an integer tensor."""
     if active.device.type == "mps":  # no float64 there; 1e-4 is what float32 leaves certain
-        return (p * active.float() + 1e-4).floor().long()
-    return (p * active.double() + 1e-9).floor().long()
+        return (p * active.float() + 1e-4).long()
+    return (p * active.double() + 1e-9).long()
 
 
 def drop_smallest(score: Tensor, k: int, k_row: Tensor | None = None) -> Fallen:

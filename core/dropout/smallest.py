@@ -41,8 +41,8 @@ def _by_numpy(score: Tensor, k: int, k_row: Tensor | None) -> Tensor:
     ordered.partition(most - 1, axis=1)
     if k_row is not None:
         ordered[:, :most].sort(axis=1)
-    last = np.take_along_axis(ordered, np.maximum(wanted - 1, 0), axis=1)  # (B, 1)
-    last = _in_order(last).view(values.dtype).clip(max=np.finfo(values.dtype).max)
+    last = ordered[np.arange(len(ordered))[:, None], np.maximum(wanted - 1, 0)]  # (B, 1)
+    last = np.minimum(_in_order(last).view(values.dtype), torch.finfo(score.dtype).max)
     falls = torch.from_numpy(values <= np.where(wanted > 0, last, -np.inf))
     tied = torch.from_numpy(count(falls).numpy() > wanted)  # (B, 1)
     return falls & (~tied | (ranks(score) < torch.from_numpy(wanted))) if tied.any() else falls
