@@ -145,6 +145,22 @@ def test_every_technique_is_measured_over_every_size(monkeypatch):
     assert {f"{name}, {way}" for name, ways in literal.LITERALS.items() for way in ways} <= {f.case for f in taken}
 
 
+def test_what_layers_are_held_against_has_a_growth_of_its_own(monkeypatch):
+    def at_size(plan, batch, units):
+        def result(case, against, *exponents):
+            seconds, base = (1e-6 * units**exponent for exponent in exponents)
+            return Result("layers", case, against, {}, seconds, base, seconds / base, 0.0, 2.0, 5)
+
+        return [result("dropcorr", layers.BASE, 1.0, 0.9), result("standout", "Linear, ReLU, nn.Dropout", 2.0, 1.9)]
+
+    monkeypatch.setattr(layers, "at_size", at_size)
+    found = layers.over(layers.Plan(CPU), "N", [(100, 4096), (100, 16384)])
+
+    exponents = {f.case: f.exponent for f in found if isinstance(f, Growth)}
+    wanted = {"dropcorr": 1.0, layers.BASE: 0.9, "standout": 2.0, "Linear, ReLU, nn.Dropout": 1.9}
+    assert exponents == pytest.approx(wanted)
+
+
 def finding(case, against, seconds, base=1.0, **where):
     return results("layers", {case: [seconds] * 7, against: [base] * 7}, against, where)[0]
 

@@ -54,7 +54,7 @@ def over(plan: Plan, name: str, sizes: list[tuple[int, int]]) -> Iterator[Result
         for result in at_size(plan, batch, units):
             size = units if name == "N" else batch
             seconds.setdefault(result.case, {})[size] = result.seconds
-            seconds.setdefault(BASE, {})[size] = result.base_seconds
+            seconds.setdefault(result.against, {})[size] = result.base_seconds
             yield result
     for case, taken in seconds.items():
         fitted = {size: t for size, t in taken.items() if name == "B" or size >= FITTED_FROM}
