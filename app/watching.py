@@ -11,6 +11,7 @@ import streamlit as st
 from app import services
 from app.components.live_curves import field, live_curves
 from app.controls import Choice, Number, address, knob_control, misfits, warn
+from app.lessons.training import of_a_lesson
 from app.names import techniques
 from app.theme import style_of_variant
 from core import variants
@@ -94,8 +95,10 @@ def watched_runs(asked: list[str], runs: list[Run]) -> list[Run]:
     """Those of ``runs`` (newest first) that a person wants to watch, oldest first."""
     chosen = [run for run in runs if run.id in asked or run.status in services.ACTIVE]
     if not chosen and runs:
-        chosen = runs[:1]
-        for run in runs[1:]:
+        # A lesson's runs are shown while they train; then the person's own come first.
+        last = [run for run in runs if not of_a_lesson(run)] or runs
+        chosen = last[:1]
+        for run in last[1:]:
             if chosen[-1].created - run.created > TOGETHER:
                 break
             chosen.append(run)

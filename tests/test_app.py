@@ -33,10 +33,17 @@ def opened(page: str = "train", **address: str | list[str]) -> AppTest:
     return test.run()
 
 
-def trained(technique: str, seed: int, accuracy: float, seconds: float = 2.0, dataset: str = "digits") -> str:
+def trained(
+    technique: str,
+    seed: int,
+    accuracy: float,
+    seconds: float = 2.0,
+    dataset: str = "digits",
+    experiment: str | None = None,
+) -> str:
     store = RunStore()
     config = Config(technique=technique, seed=seed, dataset=dataset, epochs=2)
-    run = store.create(config.to_dict(), {"device": "cpu"})
+    run = store.create(config.to_dict(), {"device": "cpu"}, experiment=experiment)
     for epoch in (1, 2):
         store.record(
             run, [{"kind": "epoch", "step": epoch, "epoch": float(epoch), "val_accuracy": accuracy - 0.1 / epoch}]

@@ -75,6 +75,24 @@ def test_all_networks_of_a_data_set_compare_when_asked() -> None:
     assert groups(test) == ["digits", "digits, width 0.5"]
 
 
+def test_what_a_lesson_trained_stands_apart() -> None:
+    trained("none", 0, 0.9)
+    trained("standard", 0, 0.8, experiment="Lesson: overfitting")
+    trained("dropact", 0, 0.8, experiment="Monday")
+    test = compare()
+    assert groups(test) == ["DropAct", "No dropout"]
+    test.selectbox(key="group").select("Lesson: overfitting").run()
+    assert not test.exception
+    assert len(test.dataframe[0].value) == 1
+    assert list(test.dataframe[0].value["Experiment"]) == ["Lesson: overfitting"]
+
+
+def test_where_only_lessons_trained_their_runs_are_compared() -> None:
+    for technique in ("none", "standard"):
+        trained(technique, 0, 0.8, experiment="Lesson: overfitting")
+    assert groups(compare()) == ["No dropout", "Standard"]
+
+
 def test_a_selected_run_gets_another_name_which_finds_it() -> None:
     run, other = trained("none", 0, 0.9), trained("none", 1, 0.9)
     test = compare(runs=run)

@@ -153,6 +153,17 @@ def test_what_was_started_together_last_is_watched_where_nothing_trains_and_no_r
     assert [run.id for run in watching.watched_runs([ids[0]], live)] == ids[:2]
 
 
+def test_runs_of_a_lesson_are_watched_while_they_train_and_then_only_where_there_are_no_others() -> None:
+    store, own = RunStore(), begun()
+    lesson = store.create(Config(seed=1).to_dict(), experiment="Lesson: overfitting")
+    assert {run.id for run in watching.watched_runs([], store.list())} == {own, lesson}
+    for run_id in (own, lesson):
+        store.finish(run_id, "done")
+    assert [run.id for run in watching.watched_runs([], store.list())] == [own]
+    assert [run.id for run in watching.watched_runs([lesson], store.list())] == [lesson]
+    assert [run.id for run in watching.watched_runs([], [store.get(lesson)])] == [lesson]
+
+
 @pytest.mark.parametrize(
     ("wished", "changes"),
     [

@@ -18,6 +18,7 @@ from app.compared import Compared, compared
 from app.components.plot import plot
 from app.controls import Choice, address, html_text, misfits, plain_text, warn
 from app.html_table import html_table
+from app.lessons.training import of_a_lesson
 from core import baseline, report, variants
 from core.data import DATASETS
 from core.runs import Run
@@ -92,15 +93,18 @@ def choose(runs: list[Run]) -> tuple[list[Run], str]:
 def scopes_of(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
     """What can be compared: key → title and runs. A network of a data set, the newest first; then all of its networks.
 
-    Runs of several data sets never compare.
+    Runs of several data sets never compare. Those that a lesson had trained stand apart from what people train.
     """
-    groups = variants.comparable(runs)
+    lessons = [run for run in runs if of_a_lesson(run)]
+    groups = variants.comparable([run for run in runs if not of_a_lesson(run)])
     found = {f"{data}|{network}": (group_title(data, network), own) for (data, network), own in groups.items()}
     for data in dict.fromkeys(data for data, _ in groups):
         own = [run for (other, _), members in groups.items() for run in members if other == data]
         if len(own) > len(next(members for (other, _), members in groups.items() if other == data)):
             own.sort(key=lambda run: run.created, reverse=True)
             found[f"{data}|"] = (f"{data_title(data)} · all networks", own)
+    for name in dict.fromkeys(run.experiment or "" for run in lessons):
+        found[name] = (plain_text(name), [run for run in lessons if run.experiment == name])
     return found
 
 

@@ -26,6 +26,8 @@ from core.sweep.running import Planned
 
 # All who take the lesson wait for them.
 MOST_RUNS = 12
+# What an experiment of a lesson is called begins so.
+EXPERIMENT = "Lesson: "
 # Whoever comes first, with or without the code, may not be the cause of a download.
 DATASET = "digits"
 
@@ -94,7 +96,7 @@ def read(given: Settings, lesson: str) -> Training | None:
     if isinstance(values, dict) and "name" in values:
         raise SettingError("The training of a lesson has no name: leave it out.", (*given.place("training"), "name"))
     try:
-        experiment = replace(spec.of_values(values), name=f"Lesson: {lesson}")
+        experiment = replace(spec.of_values(values), name=EXPERIMENT + lesson)
     except ExperimentError as error:
         raise SettingError(str(error), (*given.place("training"), *error.at)) from None
     if experiment.dataset != DATASET:
@@ -103,6 +105,11 @@ def read(given: Settings, lesson: str) -> Training | None:
     if len(training.configs) > MOST_RUNS:
         raise given.wrong("training", f"These are {len(training.configs)} runs; a lesson has at most {MOST_RUNS}.")
     return training
+
+
+def of_a_lesson(run: Run) -> bool:
+    """Whether a lesson had ``run`` trained, and no person."""
+    return (run.experiment or "").startswith(EXPERIMENT)
 
 
 def _standing(runs: Sequence[Run], number: int) -> Wait | None:
