@@ -138,6 +138,9 @@ def test_a_lesson_is_done_by_pointer_and_the_browser_remembers_it(
             at_step(page, lesson, number)
             _, _, needed, across = page.evaluate(SIZE)
             assert needed <= across, f"step {number} is wider than the screen"
+            if width == 390:
+                edge = page.locator(".st-key-lesson-tools").bounding_box()["x"]
+                assert page.get_by_role("button", name="Share").bounding_box()["x"] == edge, "not below the heading"
             right = step.question.right if isinstance(step.question, Choices) else None
             page.locator(f".st-key-lesson-answer-{right} button" if right else ".st-key-lesson-guess button").click()
             verdict = page.locator(".ds-verdict-line")
