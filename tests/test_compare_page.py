@@ -81,6 +81,7 @@ def test_what_a_lesson_trained_stands_apart() -> None:
     trained("dropact", 0, 0.8, experiment="Monday")
     test = compare()
     assert groups(test) == ["DropAct", "No dropout"]
+    assert test.selectbox(key="group").options == ["Digits · Digits net", "Lesson: overfitting"]
     test.selectbox(key="group").select("Lesson: overfitting").run()
     assert not test.exception
     assert len(test.dataframe[0].value) == 1

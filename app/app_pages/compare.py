@@ -104,7 +104,7 @@ def scopes_of(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
             own.sort(key=lambda run: run.created, reverse=True)
             found[f"{data}|"] = (f"{data_title(data)} · all networks", own)
     for name in dict.fromkeys(run.experiment or "" for run in lessons):
-        found[name] = (plain_text(name), [run for run in lessons if run.experiment == name])
+        found[name] = (name, [run for run in lessons if run.experiment == name])
     return found
 
 
