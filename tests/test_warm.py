@@ -24,8 +24,8 @@ def warmed(engine: LocalEngine) -> int:
     """Have a worker wait; its PID."""
     engine.warm.expect()
     engine.keep_warm()
-    (process,) = waiting(engine.store.home)
-    return process.pid
+    (process,) = wait_for(lambda: waiting(engine.store.home))
+    return int(process.pid)
 
 
 def ended(engine: LocalEngine, run_id: str) -> Run:
@@ -63,7 +63,7 @@ def test_one_process_a_run_a_crash_takes_one_and_the_next_has_a_worker_of_its_ow
     assert [process.pid for process in waiting(store.home)] == [pid], "the next one warms up before the first point"
     wait_for(lambda: store.get(run_id).seq)
     engine.keep_warm()
-    (following,) = [process.pid for process in waiting(store.home) if process.pid != pid]
+    (following,) = wait_for(lambda: [process.pid for process in waiting(store.home) if process.pid != pid])
     engine.keep_warm()
     assert len(waiting(store.home)) == 2
     os.kill(pid, signal.SIGKILL)
@@ -100,7 +100,7 @@ def test_it_ends_with_its_server_even_while_it_warms_up(warmed_up: bool, store: 
     try:
         assert server.stdout
         assert server.stdout.readline() == b"\n"
-        (process,) = waiting(store.home)
+        (process,) = wait_for(lambda: waiting(store.home))
         # Torch's libraries are open once it is well on its way.
         assert not warmed_up or wait_for(lambda: any("libtorch" in file.path for file in process.memory_maps()))
     finally:

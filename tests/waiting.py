@@ -20,7 +20,10 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
 
 
 def waiting(home: Path) -> list[psutil.Process]:
-    """The workers of ``home`` that were started to wait, those with a run by now among them."""
+    """The workers of ``home`` that were started to wait, those with a run by now among them.
+
+    One that has just been started may be missing: for a moment the system does not know its command line.
+    """
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = process.info["cmdline"] or []
