@@ -41,16 +41,46 @@ class Server:
     log: Path
 
 
-def wait_until(what: Callable[[], Any], why: str, patience: float = PATIENCE) -> Any:
-    """The first true value of ``what``; fails with ``why`` when none comes."""
+def wait_until(what: Callable[[], Any], why: str | Callable[[], str], patience: float = PATIENCE) -> Any:
+    """The first true value of ``what``; fails with ``why``, asked for then if it can be called, when none comes.
+
+    A page that is being drawn anew moves: what lies where is awaited, not looked at once.
+    """
     end = monotonic() + patience
     while True:
         value = what()
         if value:
             return value
         if monotonic() > end:
-            pytest.fail(f"waited {patience:g} s in vain: {why}")
+            pytest.fail(f"waited {patience:g} s in vain: {why() if callable(why) else why}")
         sleep(0.05)
+
+
+def place(part: Page) -> dict[str, float]:
+    """Where an element lies in the window, in CSS pixels: left, top, right, bottom, width, height."""
+    return dict(part.evaluate("(part) => part.getBoundingClientRect().toJSON()"))
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels anything is wider than the screen."""
+    return int(
+        page.evaluate(
+            "Math.max(0, ...[document.documentElement, document.querySelector('[data-testid=stMain]')]"
+            ".map((part) => part.scrollWidth - innerWidth))"
+        )
+    )
+
+
+def too_small(parts: Page) -> list[str]:
+    """Those of ``parts`` that a finger misses: lower than 44 pixels."""
+    script = "(parts) => parts.filter((p) => p.getBoundingClientRect().height < 44).map((p) => p.outerHTML)"
+    return list(parts.evaluate_all(script))
+
+
+def fits_a_phone(page: Page, controls: str) -> None:
+    """Fails where the page stays wider than the screen, or one of ``controls`` in sight too small for a finger."""
+    wait_until(lambda: overflow(page) == 0, "something is wider than the screen")
+    wait_until(lambda: not too_small(page.locator(f"{controls}:visible")), f"a finger misses one of {controls}")
 
 
 @contextmanager

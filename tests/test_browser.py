@@ -1,6 +1,7 @@
 """The dashboard as a person meets it: a real server, a real browser, real training."""
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,21 @@ from urllib.error import HTTPError
 import pytest
 
 from core.runs import RunStore
-from tests.browser import Browser, Page, Server, browser, page, server, serving, stop, tab, wait_until
+from tests.browser import (
+    Browser,
+    Page,
+    Server,
+    browser,
+    fits_a_phone,
+    overflow,
+    page,
+    place,
+    server,
+    serving,
+    stop,
+    tab,
+    wait_until,
+)
 from tests.waiting import waiting
 
 __all__ = ["browser", "page", "server"]
@@ -45,27 +60,16 @@ def stopped(page: Page) -> None:
 
 def drawn(page: Page, chart: int = 0) -> int:
     """How many points plotly draws in one chart."""
-    script = "(plot) => plot.data.reduce((sum, trace) => sum + trace.x.length, 0)"
+    script = "(plot) => (plot.data ?? []).reduce((sum, trace) => sum + trace.x.length, 0)"
     return int(page.locator(".ds-plot").nth(chart).evaluate(script))
-
-
-def overflow(page: Page) -> int:
-    """By how many pixels anything is wider than the screen."""
-    return int(
-        page.evaluate(
-            "Math.max(0, ...[document.documentElement, document.querySelector('[data-testid=stMain]')]"
-            ".map((part) => part.scrollWidth - innerWidth))"
-        )
-    )
 
 
 def test_train_watch_pause_stop_reload_and_find_the_run_in_compare(page: Page, server: Server) -> None:
     run = started(page, server)
     before = points(page)
     wait_until(lambda: points(page) > before + 3, "the curve does not grow")
-    assert drawn(page) > 0
-    assert drawn(page, 1) > 0
-    assert page.locator(".ds-headline").text_content() == "1 run: 1 running on the CPU"
+    wait_until(lambda: drawn(page) > 0 and drawn(page, 1) > 0, "a chart stays empty")
+    page.locator(".ds-headline", has_text=re.compile("^1 run: 1 running on the CPU$")).wait_for()
 
     page.get_by_role("button", name="Pause DropCorr").click()
     wait_until(lambda: state(page) == "paused", "the run does not pause")
@@ -75,7 +79,7 @@ def test_train_watch_pause_stop_reload_and_find_the_run_in_compare(page: Page, s
     page.reload()
     page.locator(".ds-live").wait_for()
     wait_until(lambda: points(page) > before, "a reload does not find the run again")
-    assert state(page) == "running"
+    wait_until(lambda: state(page) == "running", "the reloaded page does not say that the run is running")
     stopped(page)
 
     page.get_by_role("link", name="Compare").click()
@@ -98,7 +102,7 @@ def test_a_worker_waits_for_the_run_that_the_page_starts_and_ends_with_its_serve
         assert owner.pid == worker.pid
         wait_until(lambda: len(waiting(server.home)) == 2, "the next worker does not wait")
         server.process.kill()
-        wait_until(lambda: [each.pid for each in waiting(server.home)] == [worker.pid], "it outlives its server", 5.0)
+        wait_until(lambda: [each.pid for each in waiting(server.home)] == [worker.pid], "it outlives its server")
 
 
 def test_a_short_run_ends_with_its_test_accuracy_in_train_and_in_compare(page: Page, server: Server) -> None:
@@ -106,7 +110,7 @@ def test_a_short_run_ends_with_its_test_accuracy_in_train_and_in_compare(page: P
     wait_until(lambda: state(page) == "done", "the run does not end")
     run = RunStore(server.home).list(status=["done"])[0]
     percent = f"{100 * run.final['test_accuracy']:.1f} %"
-    assert percent in (page.locator(".ds-words").first.text_content() or "")
+    page.locator(".ds-words", has_text=percent).first.wait_for()
     page.goto(f"{server.url}/compare")
     page.get_by_role("table").get_by_text(percent).wait_for()
 
@@ -117,11 +121,10 @@ def test_zoom_stays_while_points_arrive(page: Page, server: Server) -> None:
     wait_until(lambda: drawn(page) > 4, "nothing is drawn")
     sheet = plot.locator(".nsewdrag").first
     sheet.hover()
-    box = sheet.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    box = place(sheet)
+    page.mouse.move(box["left"] + 0.2 * box["width"], box["top"] + 0.2 * box["height"])
     page.mouse.down()
-    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    page.mouse.move(box["left"] + 0.7 * box["width"], box["top"] + 0.7 * box["height"], steps=5)
     page.mouse.up()
     ranges = "(plot) => [...plot.layout.xaxis.range, ...plot.layout.yaxis.range]"
     wait_until(lambda: plot.evaluate("(plot) => plot.layout.xaxis.autorange") is False, "the zoom does not take")
@@ -155,7 +158,7 @@ def test_the_page_says_that_the_server_is_gone_and_recovers(
         wait_until(lambda: RunStore(home).get(run).seq > before + 20, "training does not go on without the server")
         with serving(home, home.parent, first.port):
             wait_until(lambda: points(page) > before + 20, "the page does not recover")
-            assert page.locator(".ds-trouble").count() == 0
+            page.locator(".ds-trouble").wait_for(state="detached")
             stopped(page)
 
 
@@ -163,11 +166,9 @@ def test_the_page_says_that_the_server_is_gone_and_recovers(
 def test_nothing_is_wider_than_a_phone(browser: Browser, server: Server, dark: bool) -> None:
     with tab(browser, 390, 844, dark) as page:
         started(page, server)
-        assert overflow(page) == 0
-        charts = [page.locator(".ds-chart").nth(i).bounding_box() for i in (0, 1)]
-        assert charts[1]["y"] > charts[0]["y"] + charts[0]["height"] - 1
-        small = [b for b in page.locator(".ds-live button:visible").all() if b.bounding_box()["height"] < 44]
-        assert small == []
+        fits_a_phone(page, ".ds-live button")
+        above, below = (page.locator(".ds-chart").nth(i) for i in (0, 1))
+        wait_until(lambda: place(below)["top"] > place(above)["bottom"] - 1, "the charts stand side by side")
         stopped(page)
         page.goto(f"{server.url}/compare")
         page.get_by_role("heading", name="Runs").wait_for()
@@ -179,11 +180,11 @@ def test_the_theme_is_chosen_in_the_header_of_a_phone_too(browser: Browser, serv
         page.goto(f"{server.url}/compare")
         menu = page.get_by_role("button", name="Light or dark")
         page.get_by_role("heading", name="Compare", exact=True).wait_for()
-        wait_until(lambda: menu.bounding_box()["x"] + menu.bounding_box()["width"] <= 390, "the menu is out of sight")
-        assert min(menu.bounding_box()["width"], menu.bounding_box()["height"]) >= 44
-        assert overflow(page) == 0
+        wait_until(lambda: place(menu)["right"] <= 390, "the menu is out of sight")
+        wait_until(lambda: min(place(menu)["width"], place(menu)["height"]) >= 44, "a finger misses the menu")
+        wait_until(lambda: overflow(page) == 0, "Compare stays wider than the phone")
         ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-        assert page.evaluate(ground) == "rgb(255, 255, 255)"
+        wait_until(lambda: page.evaluate(ground) == "rgb(255, 255, 255)", "the page is not light")
         menu.click()
         page.get_by_role("menuitemradio", name="Dark").click()
         wait_until(lambda: page.evaluate(ground) == "rgb(14, 17, 23)", "the page stays light")

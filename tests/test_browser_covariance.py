@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlparse
 import pandas as pd
 import pytest
 
-from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+from tests.browser import Browser, Page, Server, browser, overflow, page, place, server, tab, wait_until
 
 __all__ = ["browser", "page", "server"]
 pytestmark = pytest.mark.browser
@@ -26,10 +26,6 @@ def colours(page: Page) -> list[str]:
     """The colours of the first matrix, from its lowest value to its highest, and those of what has none."""
     read = "(plot) => [...plot.data[0].colorscale.map((stop) => stop[1]), plot.layout.plot_bgcolor]"
     return list(page.locator(".ds-square").first.evaluate(read))
-
-
-def overflow(page: Page) -> int:
-    return int(page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - innerWidth"))
 
 
 def query(page: Page) -> dict[str, list[str]]:
@@ -58,7 +54,7 @@ def test_p_moves_the_masks_and_the_address(page: Page, server: Server) -> None:
     wait_until(lambda: query(page).get("p") == ["0.4"], "the address does not name p")
     page.reload()
     wait_until(lambda: page.locator(".ds-square").count() == 3, "the page does not come back")
-    assert "p 0.4." in alt(page, FALLING)
+    wait_until(lambda: "p 0.4." in alt(page, FALLING), "p is not brought back")
 
 
 def test_what_is_chosen_is_drawn_and_kept_in_the_address(page: Page, server: Server) -> None:
@@ -115,10 +111,9 @@ def test_zero_has_the_ground_of_the_page_and_nothing_leaves_a_small_screen(
         found = colours(page)
         assert found[len(found) // 2 - 1] == ground
         assert found[-1] == ("#262C39" if dark else "#ECEEF2")
-        assert overflow(page) <= 0
-        top = "(part) => part.getBoundingClientRect().top"
-        picture = page.locator(".ds-square").first.evaluate(top)
-        assert picture < page.get_by_text("Techniques", exact=True).first.evaluate(top)
+        wait_until(lambda: overflow(page) == 0, "something is wider than the screen")
+        picture, below = page.locator(".ds-square").first, page.get_by_text("Techniques", exact=True).first
+        wait_until(lambda: place(picture)["bottom"] <= place(below)["top"], "no picture stands first")
 
 
 def test_every_picture_and_control_has_a_name(page: Page, server: Server) -> None:

@@ -11,7 +11,7 @@ from app import networks, pictures
 from app.looks import Scene, field_of
 from core.checkpoints import load
 from core.data import load as load_data
-from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+from tests.browser import Browser, Page, Server, browser, fits_a_phone, page, place, server, tab, wait_until
 
 __all__ = ["browser", "page", "server"]
 pytestmark = pytest.mark.browser
@@ -50,15 +50,15 @@ def move_to(page: Page, p: float) -> None:
 
 def test_the_first_screen_shows_a_trained_network_and_its_masks(page: Page, server: Server) -> None:
     opened(page, server)
-    assert page.get_by_role("heading", name="Which neurons fall?").is_visible()
-    assert page.locator(".ds-panel").count() == 4
-    assert page.get_by_text("Without dropout the network says").is_visible()
+    page.get_by_role("heading", name="Which neurons fall?").wait_for()
+    wait_until(lambda: page.locator(".ds-panel").count() == 4, "there are not four techniques")
+    page.get_by_text("Without dropout the network says").wait_for()
     painted = """canvas => {
         const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         return new Set(new Uint32Array(pixels.buffer)).size;
     }"""
     for canvas in page.locator(".ds-panel canvas").all():
-        assert canvas.evaluate(painted) > 10
+        wait_until(lambda: canvas.evaluate(painted) > 10, "a field is not painted")  # noqa: B023
     for plot in page.locator(".ds-masks .ds-plot").all():
         plot.locator(".main-svg").first.wait_for()
         assert len(plot.get_attribute("aria-label")) > 40
@@ -80,12 +80,13 @@ def test_the_slider_and_the_draws_move_the_masks_as_the_layers_would(page: Page,
 def test_every_technique_is_drawn_without_an_error(page: Page, server: Server) -> None:
     names = ("Standard", "DropConnect", "Gaussian", "Variational", "Standout", "DropAct", "DropInv", "DropCorr")
     opened(page, server, "&".join(f"with={name}" for name in names))
-    assert page.locator(".ds-panel").count() == 8
-    assert re.search(r"of 65,536 weights fall", page.locator('[data-technique="dropconnect"] .ds-count').inner_text())
+    wait_until(lambda: page.locator(".ds-panel").count() == 8, "there are not eight techniques")
+    page.locator('[data-technique="dropconnect"] .ds-count', has_text="of 65,536 weights fall").wait_for()
     page.locator(".ds-diagram canvas").nth(7).wait_for()
+    lengths = "tracks => new Set(tracks.map((track) => track.clientWidth)).size"
     for bars in page.locator(".ds-bars").all():
-        lengths = bars.locator(".ds-track").evaluate_all("tracks => tracks.map((track) => track.clientWidth)")
-        assert len(set(lengths)) == 1, "bars on scales of their own"
+        scales = bars.locator(".ds-track")
+        wait_until(lambda: scales.evaluate_all(lengths) == 1, "bars on scales of their own")  # noqa: B023
     move_to(page, 0.9)
     page.get_by_role("button", name="by activation").click()
     page.get_by_text("Compare two masks").click()
@@ -111,7 +112,7 @@ def test_a_neuron_tells_its_numbers_by_keyboard_and_by_pointer(page: Page, serve
     wait_until(lambda: view(page, "unit") == "18", "the arrows do not move the focus")
     page.keyboard.press("End")
     wait_until(lambda: view(page, "unit") == "128", "End does not reach the last unit")
-    assert page.locator(".ds-detail-title").inner_text().startswith("Unit 128: activation")
+    page.locator(".ds-detail-title", has_text="Unit 128: activation").wait_for()
     canvas.click(position={"x": 3, "y": 3})
     wait_until(lambda: view(page, "unit") == "1", "a click does not choose the unit")
     card = page.locator(".ds-card").first.inner_text()
@@ -137,9 +138,9 @@ def test_the_address_brings_the_view_back(page: Page, server: Server, browser: B
         other.goto(page.url)
         other.locator(".ds-panel canvas").first.wait_for()
         wait_until(lambda: view(other, "p") == "0.42", "p is not brought back")
-        assert (view(other, "draw"), view(other, "unit")) == ("2", "1")
+        wait_until(lambda: (view(other, "draw"), view(other, "unit")) == ("2", "1"), "the view is not brought back")
+        wait_until(lambda: other.locator(".ds-panel").count() == 2, "other techniques are shown")
         assert [fallen(other, name) for name in ("standard", "dropinv")] == counts
-        assert other.locator(".ds-panel").count() == 2
 
 
 def test_another_layer_has_another_unit(page: Page, server: Server) -> None:
@@ -167,20 +168,16 @@ def test_another_page_and_back_keeps_the_view(page: Page, server: Server) -> Non
 def test_a_wrong_value_in_the_address_is_named(page: Page, server: Server) -> None:
     opened(page, server, "p=7&net=Nobody&unit=500&with=Standard")
     warning = page.get_by_test_id("stAlert")
-    assert "“7” in the address" in warning.inner_text()
-    assert "“Nobody” in the address" in warning.inner_text()
-    assert "“500” in the address does not lie between 1 and 128" in warning.inner_text()
-    assert view(page, "p") == "0.20"
+    for told in ("“7”", "“Nobody”", "“500” in the address does not lie between 1 and 128"):
+        warning.filter(has_text=told).wait_for()
+    wait_until(lambda: view(page, "p") == "0.20", "p does not fall back")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_phone_shows_it_without_scrolling_sideways(browser: Browser, server: Server, dark: bool) -> None:
     with tab(browser, 390, 844, dark) as phone:
         opened(phone, server)
-        main = "document.querySelector('[data-testid=stMain]')"
-        assert phone.evaluate(f"{main}.scrollWidth <= {main}.clientWidth")
-        for button in phone.locator(".ds-masks button:visible").all():
-            assert button.bounding_box()["height"] >= 44
+        fits_a_phone(phone, ".ds-masks button")
 
 
 def test_a_phone_keeps_p_in_sight_and_what_belongs_together(browser: Browser, server: Server) -> None:
@@ -188,27 +185,37 @@ def test_a_phone_keeps_p_in_sight_and_what_belongs_together(browser: Browser, se
         opened(phone, server, "with=Standard&with=DropAct&with=DropInv&with=Standout")
         decided = phone.locator('[class*="st-key-how-"]')
         decided.nth(3).wait_for()
-        tops = [
-            phone.locator(f".st-key-how-{name}").bounding_box()["y"] for name in ("standard", "standout", "dropact")
-        ]
-        assert tops == sorted(tops), "techniques are told in another order than they are shown"
+        told = [phone.locator(f".st-key-how-{name}") for name in ("standard", "standout", "dropact")]
+        wait_until(
+            lambda: all(place(a)["bottom"] <= place(b)["top"] for a, b in itertools.pairwise(told)),
+            "techniques are told in another order than they are shown",
+        )
         phone.get_by_text("Options of the techniques").click()
         switch = phone.get_by_test_id("stCheckbox").first
         switch.wait_for()
-        track, text = (switch.locator(part).bounding_box() for part in ("label > div:nth-of-type(1)", "p"))
-        assert abs(track["y"] + track["height"] / 2 - text["y"] - text["height"] / 2) <= 2, "a switch beside its label"
-        phone.locator(".ds-moved").scroll_into_view_if_needed()
-        header = phone.get_by_test_id("stHeader").bounding_box()
-        assert phone.locator(".ds-moved").bounding_box()["y"] < 844, "not scrolled"
-        assert phone.locator(".ds-p input").bounding_box()["y"] >= header["y"] + header["height"]
+        track, text = (switch.locator(part) for part in ("label > div:nth-of-type(1)", "p"))
+        wait_until(lambda: abs(middle(track) - middle(text)) <= 2, "a switch is not beside its label")
+        moved = phone.locator(".ds-moved")
+        wait_until(lambda: moved.scroll_into_view_if_needed() or place(moved)["top"] < 844, "not scrolled")
+        header, p = phone.get_by_test_id("stHeader"), phone.locator(".ds-p input")
+        wait_until(lambda: place(p)["top"] >= place(header)["bottom"], "p is hidden by the header")
+
+
+def middle(part: Page) -> float:
+    """How far the middle of an element lies below the top of the window."""
+    return (place(part)["top"] + place(part)["bottom"]) / 2
 
 
 def test_headings_leave_no_level_out(page: Page, server: Server) -> None:
     opened(page, server, "with=Standard")
     page.get_by_role("heading", name="How sure is it?").wait_for()
-    levels = page.locator("h1, h2, h3, h4").evaluate_all("found => found.map((heading) => Number(heading.tagName[1]))")
-    assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), levels
+    level = "found => found.map((heading) => Number(heading.tagName[1]))"
+
+    def in_order() -> bool:
+        levels = page.locator("h1, h2, h3, h4").evaluate_all(level)
+        return levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+    wait_until(in_order, "a level of headings is left out")
 
 
 def test_a_forged_view_changes_nothing(page: Page, server: Server) -> None:

@@ -1,5 +1,6 @@
 """Lessons in a real browser: by keyboard alone, by pointer on a phone, on a projector, on paper."""
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from app.lessons.lesson import Choices, Lesson
 from app.lessons.reading import lessons
 from tests import lesson_runs
-from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+from tests.browser import Browser, Page, Server, browser, overflow, page, place, server, tab, wait_until
 
 __all__ = ["browser", "page", "server"]
 pytestmark = pytest.mark.browser
@@ -62,9 +63,12 @@ def at_step(page: Page, lesson: Lesson, number: int) -> None:
     page.wait_for_function("document.querySelector('.ds-lesson-said')?.dropscopeView")
 
 
-def fits(page: Page) -> bool:
-    height, room, width, across = page.evaluate(SIZE)
-    return bool(height <= room and width <= across)
+def awaited_to_fit(page: Page, what: str) -> None:
+    def fits() -> bool:
+        height, room, width, across = page.evaluate(SIZE)
+        return bool(height <= room and width <= across)
+
+    wait_until(fits, lambda: f"{what} does not fit: {page.evaluate(SIZE)}")
 
 
 def answer(page: Page, key: str, button: str) -> None:
@@ -107,21 +111,21 @@ def test_a_lesson_is_done_by_keyboard_alone_and_presented_without_scrolling(
             at_step(page, lesson, number)
             if presented:
                 wait_until(lambda: not page.get_by_test_id("stHeader").is_visible(), "the page's head stays")
-                wait_until(lambda: fits(page), f"step {number} does not fit before the answer: {page.evaluate(SIZE)}")
+                awaited_to_fit(page, f"step {number} before the answer")
             if isinstance(step.question, Choices):
                 answer(page, "1", ".st-key-lesson-answer-1 button")
             else:
                 tab_to(page, ".st-key-lesson-estimate :is(input, [role=slider])")
-                assert page.evaluate(FOCUS_SHOWS), "nothing shows that the slider is in focus"
+                wait_until(lambda: page.evaluate(FOCUS_SHOWS), "nothing shows that the slider is in focus")
                 page.keyboard.press("ArrowRight")
                 tab_to(page, ".st-key-lesson-guess button")
-                assert page.evaluate(FOCUS_SHOWS), "nothing shows that the button is in focus"
+                wait_until(lambda: page.evaluate(FOCUS_SHOWS), "nothing shows that the button is in focus")
                 answer(page, "Enter", ".st-key-lesson-guess button")
             page.locator(".ds-verdict-line").wait_for()
             page.wait_for_function("document.activeElement.matches('.ds-verdict-line')")
             at_rest(page)
             if presented:
-                wait_until(lambda: fits(page), f"step {number} does not fit behind the answer: {page.evaluate(SIZE)}")
+                awaited_to_fit(page, f"step {number} behind the answer")
             page.keyboard.press("ArrowRight")
         page.wait_for_function(f"new URLSearchParams(location.search).get('lesson') !== '{lesson.key}'")
 
@@ -136,17 +140,16 @@ def test_a_lesson_is_done_by_pointer_and_the_browser_remembers_it(
         page.get_by_role("link", name=lesson.title).click()
         for number, step in enumerate(lesson.steps, 1):
             at_step(page, lesson, number)
-            _, _, needed, across = page.evaluate(SIZE)
-            assert needed <= across, f"step {number} is wider than the screen"
+            wait_until(lambda: overflow(page) == 0, f"step {number} is wider than the screen")
             if width == 390:
-                edge = page.locator(".st-key-lesson-tools").bounding_box()["x"]
-                assert page.get_by_role("button", name="Share").bounding_box()["x"] == edge, "not below the heading"
+                tools, share = page.locator(".st-key-lesson-tools"), page.get_by_role("button", name="Share")
+                wait_until(lambda: place(share)["left"] == place(tools)["left"], "not below the heading")  # noqa: B023
             right = step.question.right if isinstance(step.question, Choices) else None
             page.locator(f".st-key-lesson-answer-{right} button" if right else ".st-key-lesson-guess button").click()
             verdict = page.locator(".ds-verdict-line")
             verdict.wait_for()
             if right:
-                assert verdict.inner_text() == "You were right."
+                page.locator(".ds-verdict-line", has_text=re.compile(r"^\s*You were right\.\s*$")).wait_for()
             at_rest(page)
             if number < len(lesson.steps):
                 page.locator(".st-key-lesson-next button").click()
@@ -173,12 +176,16 @@ def test_a_link_brings_back_what_is_on_the_projector(browser: Browser, page: Pag
         at_step(phone, LESSONS[0], 5)
         there = phone.locator(".ds-masks[data-p]")
         there.wait_for()
-        assert {name: there.get_attribute(f"data-{name}") for name in state} == state
-        assert phone.locator(".ds-verdict-line").is_visible()
-        assert phone.get_by_test_id("stHeader").is_visible()
+        wait_until(
+            lambda: {name: there.get_attribute(f"data-{name}") for name in state} == state,
+            "the phone shows another view",
+        )
+        phone.locator(".ds-verdict-line").wait_for()
+        phone.get_by_test_id("stHeader").wait_for()
         phone.locator(".st-key-lesson-back button").click()
         at_step(phone, LESSONS[0], 4)
-        assert not {"p", "draw", "unit"} & set(phone.evaluate("[...new URLSearchParams(location.search).keys()]"))
+        keys = "[...new URLSearchParams(location.search).keys()]"
+        wait_until(lambda: not {"p", "draw", "unit"} & {*phone.evaluate(keys)}, "the address keeps another step's view")
 
 
 def test_a_matrix_follows_p_and_the_address_keeps_it(page: Page, server: Server) -> None:
@@ -198,16 +205,21 @@ def test_an_answer_that_is_still_trained_comes_by_itself_and_keeps_nobody(page: 
     page.goto(f"{server.url}/lessons?lesson=wait")
     page.locator(".st-key-lesson-answer-1 button").wait_for()
     at_rest(page)
-    assert page.locator(".st-key-lesson-next button").is_enabled()
+    page.locator(".st-key-lesson-next button:enabled").wait_for()
     page.keyboard.press("1")
     page.get_by_text("Training now").wait_for()
     page.locator(".ds-verdict-line").wait_for(timeout=240_000)
     page.wait_for_function("document.activeElement.matches('.ds-verdict-line')")
-    assert page.get_by_text("It is 2.").is_visible()
+    page.get_by_text("It is 2.").wait_for()
     page.wait_for_function("document.querySelector('.ds-live').dataset.points > 0")
-    labels = page.locator(".ds-chart:visible .ds-plot").evaluate_all("all => all.map((one) => one.ariaLabel)")
-    assert len(labels) == 1
-    assert "validation 2." in labels[0]
+    labels = "all => all.map((one) => one.ariaLabel ?? '')"
+    wait_until(
+        lambda: (
+            ["validation 2." in one for one in page.locator(".ds-chart:visible .ds-plot").evaluate_all(labels)]
+            == [True]
+        ),
+        "one chart does not tell the validation loss",
+    )
 
 
 def test_words_mark_what_they_speak_of_and_a_link_brings_the_step_back(page: Page, server: Server) -> None:
@@ -220,11 +232,11 @@ def test_words_mark_what_they_speak_of_and_a_link_brings_the_step_back(page: Pag
     wait_until(lambda: page.locator(".ds-spoken").count() == 0, "the mark stays")
     link.focus()
     page.locator(".ds-p.ds-spoken").wait_for()
-    assert "It is otherwise." in page.locator(".ds-verdict-line").inner_text()
-    assert page.locator(".ds-masks").get_attribute("data-p") == "0.80"
+    page.locator(".ds-verdict-line", has_text="It is otherwise.").wait_for()
+    page.locator('.ds-masks[data-p="0.80"]').wait_for()
     page.get_by_role("button", name="Share").click()
     page.get_by_alt_text("QR code of").wait_for()
-    assert "lesson=masks&step=2&said=1" in page.locator('[data-testid="stCode"]').inner_text()
+    page.locator('[data-testid="stCode"]', has_text="lesson=masks&step=2&said=1").wait_for()
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.key)
@@ -238,7 +250,7 @@ def test_a_handout_prints_light_without_controls_and_breaks_no_step(
         at_rest(page)
         page.emulate_media(media="print")
         for hidden in ("header[data-testid=stHeader]", ".st-key-lesson-tools", ".ds-masks-bar", ".ds-save"):
-            assert not page.locator(hidden).first.is_visible(), hidden
+            page.locator(hidden).first.wait_for(state="hidden")
         ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
         page.wait_for_function(f"{ground} === 'rgb(255, 255, 255)'")
         steps = page.locator('[class*="st-key-handout-step-"]')

@@ -12,7 +12,7 @@ def test_p_moves_the_masks_and_nothing_of_explore_stands_below_them(page: Page, 
     page.goto(f"{server.url}/paper")
     panels = page.locator(".ds-panel")
     page.locator(".ds-panel canvas").nth(2).wait_for()
-    assert panels.count() == 3
+    wait_until(lambda: panels.count() == 3, "there are not three techniques")
     wait_until(lambda: page.locator(".ds-masks").get_attribute("data-p") == "0.20", "the masks are not drawn")
     counts = [int(panel.get_attribute("data-fallen")) for panel in panels.all()]
     assert counts == [25, 25, 25]  # k = ⌊0.2 · 128⌋, and more are active
@@ -25,4 +25,4 @@ def test_p_moves_the_masks_and_nothing_of_explore_stands_below_them(page: Page, 
     diagrams.first.scroll_into_view_if_needed()
     wait_until(lambda: "p is 0" in diagrams.first.inner_text(), "the diagrams do not follow")
     for part in (".ds-detail-strip", ".ds-charts", ".ds-compare"):
-        assert not page.locator(part).is_visible()
+        page.locator(part).wait_for(state="hidden")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+from tests.browser import Browser, Page, Server, browser, fits_a_phone, page, place, server, tab, wait_until
 
 __all__ = ["browser", "page", "server"]
 pytestmark = pytest.mark.browser
@@ -40,8 +40,8 @@ def drawn(page: Page, *path: tuple[float, float]) -> None:
     """A stroke through points given as shares of the sheet."""
     sheet = page.locator(".ds-sketch canvas")
     sheet.hover()
-    box = sheet.bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path]
+    box = place(sheet)
+    points = [(box["left"] + x * box["width"], box["top"] + y * box["height"]) for x, y in path]
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:
@@ -53,7 +53,7 @@ def test_an_uploaded_image_shows_as_the_network_sees_it_with_its_steps(page: Pag
     opened(page, server, "Upload")
     chosen(page, seven())
     page.locator(INPUT).wait_for()
-    assert page.locator(INPUT).get_attribute("alt") == "Your image, as the network sees it: 8 × 8 pixels"
+    page.get_by_alt_text("Your image, as the network sees it: 8 × 8 pixels", exact=True).wait_for()
     page.get_by_text("How it got there").click()
     for title in ("As it came", "Shape of the frame", "Light on dark", "Ink placed", "Size of the input"):
         page.get_by_text(title, exact=True).wait_for()
@@ -66,27 +66,25 @@ def test_an_uploaded_image_shows_as_the_network_sees_it_with_its_steps(page: Pag
 def test_a_bad_file_is_one_sentence_and_a_good_one_after_it_works(page: Page, server: Server) -> None:
     opened(page, server, "Upload")
     chosen(page, b"SIMPLE  =                    T", "<b>stars<b>.png")
-    alert = page.locator("[data-testid=stAlert]", has_text="FITS file")
-    alert.wait_for()
-    assert "whatever its name says" in alert.inner_text()
-    assert page.locator(INPUT).count() == 0
+    page.locator("[data-testid=stAlert]", has_text="FITS file").filter(has_text="whatever its name says").wait_for()
+    page.locator(INPUT).wait_for(state="detached")
     assert page.locator("[data-testid=stFileUploader] b").count() == 0
     chosen(page, seven()[:300], "cut.png")
     page.locator("[data-testid=stAlert]", has_text="cut short").wait_for()
     chosen(page, seven())
     page.locator(INPUT).wait_for()
-    assert page.locator("[data-testid=stAlert]", has_text="FITS").count() == 0
+    page.locator("[data-testid=stAlert]", has_text="FITS").wait_for(state="detached")
 
 
 def test_a_digit_is_drawn_undone_and_cleared(page: Page, server: Server) -> None:
     opened(page, server, "Draw")
     page.locator(".ds-sketch canvas").wait_for()
-    assert page.locator(".ds-sketch").get_by_role("button", name="Undo").is_disabled()
+    page.locator(".ds-sketch").get_by_role("button", name="Undo", disabled=True).wait_for()
     drawn(page, (0.3, 0.25), (0.7, 0.25), (0.45, 0.8))
     page.locator(INPUT).wait_for()
     before = page.locator(INPUT).get_attribute("src")
     drawn(page, (0.35, 0.5), (0.7, 0.5))
-    assert strokes(page) == 2
+    wait_until(lambda: strokes(page) == 2, "the second stroke is not drawn")
     wait_until(lambda: page.locator(INPUT).get_attribute("src") != before, "the second stroke does not arrive")
     page.get_by_role("button", name="Undo").click()
     wait_until(lambda: page.locator(INPUT).get_attribute("src") == before, "undo does not arrive")
@@ -102,7 +100,7 @@ def test_a_digit_is_drawn_with_keys_alone(page: Page, server: Server) -> None:
     for key in ("ArrowUp", "ArrowUp", "Space", "ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Space"):
         page.keyboard.press(key)
     assert strokes(page) == 1
-    assert page.locator(".ds-sketch [role=status]").text_content() == "Pen up"
+    page.locator(".ds-sketch [role=status]", has_text="Pen up").wait_for(state="attached")
     page.locator(INPUT).wait_for()
     page.keyboard.press("ArrowRight")
     assert strokes(page) == 1
@@ -117,11 +115,8 @@ def test_the_sheet_fits_a_phone(browser: Browser, server: Server, dark: bool) ->
         sheet = page.locator(".ds-sketch canvas")
         sheet.wait_for()
         assert sheet.evaluate("sheet => getComputedStyle(sheet).touchAction") == "none"
-        box = sheet.bounding_box()
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 390
-        for button in page.locator(".ds-sketch button").all():
-            assert button.bounding_box()["height"] >= 44
+        wait_until(lambda: place(sheet)["left"] >= 0 and place(sheet)["right"] <= 390, "the sheet leaves the screen")
+        fits_a_phone(page, ".ds-sketch button")
         sheet.tap()
         wait_until(lambda: strokes(page) == 1, "a finger draws nothing")
         page.locator(INPUT).wait_for()

@@ -10,7 +10,7 @@ import torch
 from core.config import Config
 from core.runs import RunStore, steps
 from core.runs.steps import Place, Update
-from tests.browser import Browser, Page, Server, browser, page, server, tab, wait_until
+from tests.browser import Browser, Page, Server, browser, fits_a_phone, page, server, tab, wait_until
 from tests.test_watching import batch
 
 __all__ = ["browser", "page", "server"]
@@ -23,6 +23,7 @@ NAMES = (
     "kind", "step", "epoch", "seconds", "loss", "accuracy", "train_eval_loss", "val_loss", "val_accuracy", "dropped",
     "active_dropped", "dead",
 )  # fmt: skip
+FOCUSED = "(part) => part === document.activeElement"
 MARK = {"step": 50, "epoch": 5.0, "seconds": 1.0, "changes": [{"name": "p", "before": 0.5, "after": 0.3}]}
 
 
@@ -97,12 +98,12 @@ def test_curves_are_raw_and_smoothed_with_validation_and_training_without_dropou
     ).wait_for()
 
     page.get_by_label("Smoothing").fill("0")
-    assert figure(page, 0)["curves"] == [raw, quiet, validation]
+    wait_until(lambda: figure(page, 0)["curves"] == [raw, quiet, validation], "no smoothing is not drawn")
     page.get_by_role("button", name="training images, dropout off").click()
-    assert figure(page, 0)["curves"] == [raw, validation]
+    wait_until(lambda: figure(page, 0)["curves"] == [raw, validation], "the curve does not go")
     page.reload()
     page.locator(".ds-live[data-points]").wait_for()
-    assert figure(page, 0)["curves"] == [raw, validation]
+    wait_until(lambda: figure(page, 0)["curves"] == [raw, validation], "a reload brings the curve back")
 
 
 def test_a_change_is_marked_where_it_was_made_on_every_axis_and_chart(page: Page, server: Server) -> None:
@@ -110,10 +111,10 @@ def test_a_change_is_marked_where_it_was_made_on_every_axis_and_chart(page: Page
     for name in ("epoch", "step", "seconds"):
         page.locator(".ds-choice").get_by_role("button", name=name).click()
         place = MARK[name]
-        assert figure(page, 0)["labels"] == [["p 0.5 → 0.3", place]]
+        wait_until(lambda: figure(page, 0)["labels"] == [["p 0.5 → 0.3", place]], "the mark lies elsewhere")  # noqa: B023
         for chart in range(5):
             wait_until(lambda: figure(page, chart)["lines"] == [place], "a chart lacks the mark")  # noqa: B023
-    assert "now p 0.3" in (page.locator(".ds-detail").text_content() or "")
+    page.locator(".ds-detail", has_text="now p 0.3").wait_for()
 
 
 def test_a_resumed_run_that_finds_no_place_says_what_it_waits_for(page: Page, server: Server) -> None:
@@ -144,8 +145,8 @@ def test_an_open_panel_shows_what_the_run_has_and_can_be_used_without_a_mouse(pa
     change = page.get_by_role("button", name="Change DropCorr")
     change.press("Enter")
     p = page.locator(".ds-change").get_by_label("Drop probability p")
-    assert p.input_value() == "0.3"
-    assert p.evaluate("(input) => input === document.activeElement")
+    wait_until(lambda: p.input_value() == "0.3", "the panel does not show what the run has")
+    wait_until(lambda: p.evaluate(FOCUSED), "the panel's first field is not in focus")
     page.get_by_role("button", name="Apply").click()
     page.get_by_text("Nothing differs from what the run has now.").wait_for()
     p.fill("")
@@ -153,7 +154,7 @@ def test_an_open_panel_shows_what_the_run_has_and_can_be_used_without_a_mouse(pa
     page.get_by_text("Drop probability p is not a number.").wait_for()
     p.press("Escape")
     page.locator(".ds-change").wait_for(state="detached")
-    assert change.evaluate("(button) => button === document.activeElement")
+    wait_until(lambda: change.evaluate(FOCUSED), "the focus does not come back")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -162,12 +163,7 @@ def test_curves_buttons_and_panel_fit_a_phone(browser: Browser, server: Server, 
         shown(page, server)
         page.get_by_role("button", name="Change DropCorr").click()
         page.locator(".ds-change").wait_for()
-        wide = (
-            "Math.max(document.documentElement.scrollWidth, document.querySelector('[data-testid=stMain]').scrollWidth)"
-        )
-        assert page.evaluate(wide) <= 390
-        small = page.locator(".ds-live :is(button, select, input:not([type=checkbox])):visible").all()
-        assert [part.evaluate("(part) => part.outerHTML") for part in small if part.bounding_box()["height"] < 44] == []
+        fits_a_phone(page, ".ds-live :is(button, select, input:not([type=checkbox]))")
 
 
 def test_a_single_batch_is_told_with_its_numbers_by_mouse_and_by_keys(page: Page, server: Server) -> None:
