@@ -19,8 +19,17 @@ import core.dropout.smallest as module
 from core.dropout import DropAct
 from core.dropout.smallest import ranks, smallest
 
+
+def by_halves(score: Tensor, k: int, k_row: Tensor | None) -> Tensor:
+    """What CPUs run where sorting is faster than selecting: here for rows of 4 to 8, so that most fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_sorts_faster", lambda: True)
+        patch.setattr(module, "_IN_REGISTERS", 4)
+        return smallest(score, k, k_row)
+
+
 # By topk, as on a GPU; what CPUs run is behind the operator.
-KERNELS = {"topk": smallest._init_fn, "operator": smallest}
+KERNELS = {"topk": smallest._init_fn, "operator": smallest, "halves": by_halves}
 
 
 @st.composite
@@ -48,6 +57,34 @@ def test_the_smallest_finite_ones_fall_and_just_so_many(
         expected = np.sort(values[np.isfinite(values)])[:wanted]
         assert np.array_equal(np.sort(values[falls]), expected)
     assert torch.equal(score, kept)
+
+
+@pytest.mark.parametrize("faster", [False, True], ids=["selected", "halves"])
+@pytest.mark.parametrize("n", [512, 513, 1000, 1023, 1024, 1025])
+def test_the_kth_of_common_widths_is_that_of_a_sorted_row(
+    monkeypatch: pytest.MonkeyPatch, n: int, faster: bool
+) -> None:
+    """Of both signs, with ties and without, in order and out of it, for one k and for a k of each row."""
+    monkeypatch.setattr(module, "_sorts_faster", lambda: faster)
+    ordered = np.arange(n) - n // 3
+    rng = np.random.default_rng(n)
+    rows = [ordered, ordered[::-1], rng.permutation(ordered), rng.integers(-9, 9, n), np.full(n, -5)]
+    rows = np.array(rows, np.int32) * 2**20
+    ranked = np.sort(rows, axis=1)
+    for k in (1, 2, n // 5, n // 2, n // 2 + 1, n - 1, n):
+        assert np.array_equal(module._kth(rows, np.array([[k]])), ranked[:, k - 1 : k])
+        wanted = rng.integers(1, k + 1, (len(rows), 1))
+        assert np.array_equal(module._kth(rows, wanted), np.take_along_axis(ranked, wanted - 1, 1))
+
+
+def test_the_way_to_select_is_tried_once_and_taken_by_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, faster in (([3.0, 1.0], True), ([1.0, 1.0], False)):
+        costs = iter(seconds)
+        monkeypatch.setattr(module.timeit, "repeat", lambda *_, costs=costs, **__: [9.0, next(costs)])
+        module._sorts_faster.cache_clear()
+        assert module._sorts_faster() is faster
+        assert module._sorts_faster() is faster
+    module._sorts_faster.cache_clear()
 
 
 @pytest.mark.parametrize("k_row", [None, torch.tensor([[2], [0], [3]])], ids=["k", "k_row"])
