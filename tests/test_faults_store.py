@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from core.jobs import worker
-from core.runs import RunStore, StoreError
+from core.runs import RunStore, StoreError, damage
 from core.training import Config, Progress, Trainer
 from tests.waiting import wait_for
 
@@ -121,6 +122,35 @@ def test_of_many_that_meet_the_damage_one_sets_it_aside(tmp_path: Path) -> None:
         assert len(ids) >= 12
         (kept,) = home.glob("runs.sqlite.damaged-*")
         assert kept.read_bytes() == damaged
+
+
+def test_what_is_set_aside_stays_as_it_was_while_another_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the opening of a file and the first look into it, another sets it aside and writes a new one."""
+    filled(tmp_path).close()
+    file = tmp_path / "runs.sqlite"
+    damaged = overwrite(file, DAMAGE["zeros"])
+    # Of a file that had no page, as it lies there while its first pages are written: undone, all of the file goes.
+    journal = bytes.fromhex("d9d505f920a163d7") + struct.pack(">5I", 0, 7, 0, 512, 4096)
+    opens = sqlite3.connect
+    monkeypatch.setattr(damage, "PATIENCE", 0.1)
+
+    def beaten(path: Any, *args: Any, **options: Any) -> sqlite3.Connection:
+        connection = opens(path, *args, **options)
+        if path == file:
+            monkeypatch.setattr(sqlite3, "connect", opens)
+            with suppress(sqlite3.OperationalError):
+                damage.set_aside(file)
+                file.touch()
+                file.with_name("runs.sqlite-journal").write_bytes(journal.ljust(512, b"\0"))
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", beaten)
+    with pytest.raises(StoreError, match="was damaged: it is kept as"):
+        RunStore(tmp_path).create(CONFIG)
+    (kept,) = tmp_path.glob("runs.sqlite.damaged-*")
+    assert kept.read_bytes() == damaged
 
 
 def test_who_had_the_damaged_file_open_goes_on_with_the_new_one(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 Identity = tuple[int, int]
+# Seconds to wait for another that opens the file, or sets it aside.
+PATIENCE = 30.0
 
 
 def identity(path: Path) -> Identity | None:
@@ -32,6 +34,23 @@ def set_aside(path: Path) -> str | None:
                 with suppress(FileNotFoundError):
                     Path(f"{path}{ending}").rename(f"{kept}{ending}")
     return sentence(path)
+
+
+@contextmanager
+def standing(path: Path) -> Iterator[None]:
+    """Within it nobody sets ``path`` aside: for who opens it, until it has been read once.
+
+    SQLite looks for a journal by name at the first look into a file. In one that was set aside since it was opened, it
+    would undo what the journal of the new file says, and overwrite what was to be kept.
+    """
+    with ExitStack() as held:
+        if path.exists():
+            # Where nothing may be written, nothing can be set aside.
+            with suppress(sqlite3.OperationalError):
+                db = held.enter_context(closing(sqlite3.connect(_lock(path), timeout=PATIENCE)))
+                db.execute("BEGIN")
+                db.execute("SELECT count(*) FROM sqlite_master")
+        yield
 
 
 def sentence(path: Path) -> str | None:
@@ -71,7 +90,10 @@ def _prefix(path: Path) -> str:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One process at a time; by a lock of SQLite's, which is gone with a process that is killed."""
-    lock = path.with_name(f"{path.name}.lock")
-    with closing(sqlite3.connect(lock, timeout=30.0, isolation_level=None)) as db:
+    with closing(sqlite3.connect(_lock(path), timeout=PATIENCE, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         yield
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")

@@ -88,8 +88,8 @@ class Database:
             self._local.inherited, held = held, None
         # A file that was set aside or moved is not the store any more, though it is open here.
         if held is None or held[2] != identity(self.path):
-            connection = self._open()
-            held = self._local.held = (os.getpid(), connection, identity(self.path))
+            with damage.standing(self.path):
+                held = self._local.held = (os.getpid(), self._open(), identity(self.path))
         return held[1]
 
     def _open(self) -> sqlite3.Connection:
