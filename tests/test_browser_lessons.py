@@ -7,6 +7,11 @@ import pytest
 
 from app.lessons.lesson import Choices, Lesson
 from app.lessons.reading import lessons
+from app.lessons.training import EXPERIMENT
+from core.config import Config
+from core.jobs import LocalEngine
+from core.jobs.processes import owner_of
+from core.runs import RunStore
 from tests import lesson_runs
 from tests.browser import Browser, Page, Server, browser, overflow, page, place, server, tab, wait_until
 
@@ -71,9 +76,9 @@ def awaited_to_fit(page: Page, what: str) -> None:
     wait_until(fits, lambda: f"{what} does not fit: {page.evaluate(SIZE)}")
 
 
-def answer(page: Page, key: str, button: str) -> None:
-    """Press the key, and again where a page that was being drawn anew did not take it."""
-    told = page.locator(".ds-verdict-line")
+def answer(page: Page, key: str, button: str, sign: str = ".ds-verdict-line") -> None:
+    """Press the key until there is a sign, again where a page that was being drawn anew did not take it."""
+    told = page.locator(sign)
 
     def pressed() -> bool:
         from playwright.sync_api import TimeoutError as NotYet
@@ -202,12 +207,19 @@ def test_a_matrix_follows_p_and_the_address_keeps_it(page: Page, server: Server)
 def test_an_answer_that_is_still_trained_comes_by_itself_and_keeps_nobody(page: Page, server: Server) -> None:
     (server.home / "lessons").mkdir(exist_ok=True)
     (server.home / "lessons" / "99-wait.yaml").write_text(WAITS)
+    # As long as others have the machine's places, the page waits.
+    store = RunStore(server.home, timeout=60.0)
+    others = [
+        store.create(Config(epochs=100).to_dict(), owner=owner_of(), experiment=f"{EXPERIMENT}wait")
+        for _ in range(LocalEngine(store).limit)
+    ]
     page.goto(f"{server.url}/lessons?lesson=wait")
     page.locator(".st-key-lesson-answer-1 button").wait_for()
     at_rest(page)
     page.locator(".st-key-lesson-next button:enabled").wait_for()
-    page.keyboard.press("1")
-    page.get_by_text("Training now").wait_for()
+    answer(page, "1", ".st-key-lesson-answer-1 button", "text=Training now")
+    for other in others:
+        store.finish(other, "stopped")
     page.locator(".ds-verdict-line").wait_for(timeout=240_000)
     page.wait_for_function("document.activeElement.matches('.ds-verdict-line')")
     page.get_by_text("It is 2.").wait_for()
