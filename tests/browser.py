@@ -66,7 +66,7 @@ def overflow(page: Page) -> int:
     return int(
         page.evaluate(
             "Math.max(0, ...[document.documentElement, document.querySelector('[data-testid=stMain]')]"
-            ".map((part) => part.scrollWidth - innerWidth))"
+            ".map((part) => part.scrollWidth - part.clientWidth))"
         )
     )
 
